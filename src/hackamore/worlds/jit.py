@@ -1,0 +1,20 @@
+"""One decorator for every compiled function, so that type checkers keep seeing the plain function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile ``function`` with numba on its first call; the machine code is cached beside the source.
+
+    Fast mathematics is on: compiled functions must neither receive nor make infinities and NaNs.
+    """
+    decorate = numba.njit(fastmath=True, cache=True, nogil=True, error_model="numpy")
+    return cast("Callable[P, R]", decorate(function))

@@ -1,0 +1,127 @@
+"""Render a world: a picture, its exact truth and its caption, from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hackamore.core.errors import HackamoreError
+from hackamore.worlds.captions import write_caption
+from hackamore.worlds.draw import Eye, Layers, draw_land
+from hackamore.worlds.facts import observe
+from hackamore.worlds.grid import build_grid
+from hackamore.worlds.scene import Scene, make_scene
+from hackamore.worlds.tone import develop, precipitate, to_bytes
+from hackamore.worlds.trees import draw_trees
+from hackamore.worlds.truth import condense
+
+SMALLEST, LARGEST = 8, 4096
+MARGIN = 1 / 16
+"""Columns of land on either side of the picture, as a share of its width, for shadows from outside."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Focal length and horizon row in pixels, eye height in world units.
+
+    A pixel (px, py) of depth z shows the point x = (px + ½ - width/2) / focal · z,
+    y = eye + (horizon - (py + ½)) / focal · z.
+    """
+
+    focal: float
+    horizon: float
+    eye: float
+    width: int
+    height: int
+
+    def points(self, depth: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """World x and y of every pixel of a depth map H×W (not finite where depth is infinite)."""
+        px = np.arange(self.width) + 0.5
+        py = np.arange(self.height)[:, None] + 0.5
+        far = depth.astype(np.float64)
+        return (px - self.width / 2) / self.focal * far, self.eye + (self.horizon - py) / self.focal * far
+
+
+@dataclass(frozen=True)
+class World:
+    """A rendered world; all arrays are H×W and describe the same surface point at each pixel.
+
+    ``picture`` uint8 RGB; ``segmentation`` indices of :data:`hackamore.core.palette.CLASSES`; ``depth`` distance
+    along the view axis in world units, infinite for sky and cloud; ``normals`` unit vectors in camera axes (x right,
+    y up, z towards the viewer), zero for sky and cloud, straight up for water, a rounded body's for trees.
+    ``attributes`` holds everything the caption says or might say.
+    """
+
+    seed: int
+    picture: NDArray[np.uint8]
+    segmentation: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    caption: str
+    attributes: dict[str, str]
+    camera: Camera
+
+
+def render(seed: int, size: int | tuple[int, int] = 128, supersample: int = 2) -> World:
+    """The world of ``seed``, the same bytes every time.
+
+    ``size`` is the width and height in pixels, one number for a square, 8 to 4096 each; ``supersample`` 1 to 4 is how
+    many parts a side each pixel is drawn with. Raises :class:`HackamoreError` for anything else.
+    """
+    width, height = _checked(seed, size, supersample)
+    return render_scene(make_scene(seed), width, height, supersample)
+
+
+def render_scene(scene: Scene, width: int, height: int, supersample: int = 2) -> World:
+    """A scene drawn ``width`` × ``height`` pixels large."""
+    w, h = width * supersample, height * supersample
+    view, land, light = scene.view, scene.land, scene.light
+    focal = (w * h) ** 0.5 / view.field
+    horizon = h * view.horizon
+    eye = Eye(view.eye, focal, horizon)
+    layers = _draw(scene, eye, w, h)
+    label, depth, normal = condense(layers, supersample)
+    develop(layers.colour, light.exposure, light.saturation)
+    if scene.plan.precipitation != "none":
+        bright = {"night": 0.45, "dusk": 0.7}.get(scene.plan.time, 0.95)
+        precipitate(
+            layers.colour, scene.precipitation, (w * h) ** 0.5 / 200, scene.plan.precipitation == "rain", bright
+        )
+    camera = Camera(focal / supersample, horizon / supersample, view.eye, width, height)
+    attributes = observe(scene.plan, light, label, depth, camera.focal, camera.horizon)
+    caption = write_caption(np.random.default_rng((scene.seed, 1)), attributes)
+    return World(scene.seed, to_bytes(layers.colour, supersample), label, depth, normal, caption, attributes, camera)
+
+
+def _draw(scene: Scene, eye: Eye, width: int, height: int) -> Layers:
+    margin = int(width * MARGIN)
+    nearest = scene.view.nearest
+    steps = int(150 + 0.5 * max(width, height))
+    grid = build_grid(scene.land, scene.light, nearest, eye.focal, width, margin, steps)
+    layers = Layers(
+        np.empty((height, width, 3), np.float32),
+        np.empty((height, width), np.uint8),
+        np.empty((height, width), np.float32),
+        np.empty((height, width, 3), np.float32),
+    )
+    draw_land(scene.land, scene.light, grid, eye, margin, 5.0, layers)
+    draw_trees(scene.trees, scene.light, eye, layers)
+    return layers
+
+
+def _checked(seed: int, size: int | tuple[int, int], supersample: int) -> tuple[int, int]:
+    """Width and height, or the error that says what is wrong with the arguments."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise HackamoreError("a world's seed is a whole number from 0 up", received=repr(seed))
+    width, height = (size, size) if isinstance(size, int | np.integer) else size
+    if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
+        raise HackamoreError(
+            "a world cannot be drawn at this size",
+            received=f"{width} × {height}",
+            expected=f"width and height from {SMALLEST} to {LARGEST} pixels",
+        )
+    if not 1 <= supersample <= 4:
+        raise HackamoreError("a world's supersampling is 1 to 4", received=supersample)
+    return int(width), int(height)
