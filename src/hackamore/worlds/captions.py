@@ -54,10 +54,15 @@ def write_caption(rng: np.random.Generator, facts: Facts) -> str:
     rng.shuffle(things)
     subject = _subject(rng, facts)
     time = choose(rng, TIMES[facts["time"]]) if rng.random() < 0.93 else ""
+    if time == "by moonlight" and facts["weather"] == "overcast":
+        time = "at night"
     lead = _lead(rng, facts, subject, things)
+    while len(f"{lead} {time}".split()) > MOST_WORDS and things:
+        things = things[:2] if len(things) > 3 else things[:-1]
+        lead = _lead(rng, facts, subject, things)
     if facts["time"] in ("sunrise", "sunset", "dusk", "night") and time and rng.random() < 0.15:
         lead, time = f"{facts['time']} over {lead}", ""
-    parts = [f"{lead} {time}".strip(), *_details(rng, facts)]
+    parts = [f"{lead} {time}".strip(), *_details(rng, facts, lead)]
     while sum(len(part.split()) for part in parts) > MOST_WORDS and len(parts) > 1:
         parts.pop()
     return ", ".join(parts)
@@ -118,7 +123,7 @@ def _lead(rng: np.random.Generator, facts: Facts, subject: str, things: list[str
         if " on the " in subject or " in the " in subject or " with " in subject or facts["terrain"] == "canyon":
             few = [water, *things[:2]]
         else:
-            if rng.random() < 0.65:
+            if facts["water"] == "sea" or rng.random() < 0.65:
                 front = f"{_placed(rng, water, facts['water side'])} in front of {subject}"
             else:
                 front = f"{subject} behind {water}"
@@ -129,7 +134,7 @@ def _lead(rng: np.random.Generator, facts: Facts, subject: str, things: list[str
     return f"{subject}{joint}{' and '.join(few)}"
 
 
-def _details(rng: np.random.Generator, facts: Facts) -> list[str]:
+def _details(rng: np.random.Generator, facts: Facts, lead: str) -> list[str]:
     """Weather, season, light and viewpoint, shuffled; likelier ones more often."""
     options: list[tuple[str, float]] = [(_weather(rng, facts), 0.88)]
     if facts["terrain"] not in ("dunes", "canyon"):
@@ -147,7 +152,7 @@ def _details(rng: np.random.Generator, facts: Facts) -> list[str]:
         options.append(("low viewpoint", 0.25))
     if facts["horizon"] != "middle":
         options.append((f"{facts['horizon']} horizon", 0.4))
-    if facts["peak"] in PLACES and facts["terrain"] != "volcano":
+    if facts["peak"] in PLACES and facts["terrain"] != "volcano" and "a big mountain" not in lead:
         noun = {"canyon": "a tall mesa"}.get(facts["terrain"], "a tall peak")
         options.append((f"{noun} {PLACES[facts['peak']]}", 0.25))
     parts = [words for words, chance in options if words and rng.random() < chance]

@@ -22,9 +22,9 @@ def side_of(mask: NDArray[np.bool_]) -> str:
     width = len(columns)
     left = float(columns[: round(width * 0.4)].sum())
     right = float(columns[width - round(width * 0.4) :].sum())
-    if left > 0.72:
+    if left > 0.5 and left > 2.8 * right:
         return "left"
-    if right > 0.72:
+    if right > 0.5 and right > 2.8 * left:
         return "right"
     if left + right < 0.45:
         return "middle"
@@ -58,10 +58,10 @@ def observe(
         "flowers": "yes" if seen("flower", FLOWER) else "no",
         "road": "yes" if seen("road", ROAD) else "no",
         "clouds": "yes" if seen("cloud", CLOUD) else "no",
-        "stars": "yes" if plan.time == "night" and share[SKY] > 0.15 else "no",
+        "stars": "yes" if plan.time == "night" and plan.weather in ("clear", "cloudy") and share[SKY] > 0.15 else "no",
         "horizon": "low" if horizon > 0.6 * len(label) else "high" if horizon < 0.3 * len(label) else "middle",
         "peak": _peak_side(label, plan),
-        "water in front": _in_front(label) if seen("water", WATER) else "no",
+        "water in front": _in_front(label) if plan.water in ("lake", "sea") and seen("water", WATER) else "no",
     }
     facts["sun"] = _disc_side(light, label, focal, horizon)
     facts["light side"] = _light_side(plan, light)

@@ -47,7 +47,13 @@ def _sample_heights(
 
 @compiled
 def _sample_normals(
-    distances: NDArray[np.float64], first: float, step: float, heights: Floats, forest: Floats, bare: bool, normals: Floats
+    distances: NDArray[np.float64],
+    first: float,
+    step: float,
+    heights: Floats,
+    forest: Floats,
+    bare: bool,
+    normals: Floats,
 ) -> None:
     """Central differences across columns and along them; only where forest stands unless ``bare``."""
     columns, steps = heights.shape
@@ -125,7 +131,7 @@ def _cast_shadows(
                 if column < 0.0 or column > columns - 1.01 or row > steps - 1.01:
                     break
                 gap = h + sun_y * t + 0.004 - heights[int(column), int(row)]
-                clear = min(clear, 0.5 + 9.0 * gap / t)
+                clear = min(clear, 0.5 + 6.5 * gap / t)
                 if clear <= 0.0:
                     break
                 t *= 1.3

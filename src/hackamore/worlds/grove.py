@@ -13,6 +13,9 @@ from hackamore.worlds.trees import BARE, PALM, PINE, ROUND, Trees
 
 Floats = NDArray[np.float64]
 
+TRIES = 8
+"""Places tried for a lone tree."""
+
 
 @compiled
 def _sites(land: Land, x: Floats, z: Floats, out: Floats) -> None:
@@ -41,19 +44,23 @@ def place_trees(
     height = rng.uniform(low, high, count) * scale
     chance = rng.random(count)
     if plan.lone_tree and count:
-        z[0] = near * rng.uniform(1.0, 1.5)
-        x[0] = rng.choice([-1.0, 1.0]) * rng.uniform(0.12, 0.3) * z[0] * field
-        height[0] = rng.uniform(0.3, 0.48) * field * z[0]
+        z[:TRIES] = near * rng.uniform(1.0, 1.6, TRIES)
+        x[:TRIES] = rng.choice([-1.0, 1.0]) * rng.uniform(0.08, 0.32, TRIES) * z[:TRIES] * field
+        height[:TRIES] = rng.uniform(0.3, 0.48) * field * z[:TRIES]
+    elif rng.random() < 0.4:
+        x = abs(x) * rng.choice([-1.0, 1.0])
     site = np.empty((count, 5))
     _sites(land, x, z, site)
     dry = (site[:, 0] > land.water_level + 0.012) & (site[:, 1] > 0.72) & (site[:, 0] < land.snow_line * 0.9)
     if plan.trees == "palm":
         dry &= site[:, 0] < land.water_level + 0.35
     off_way = site[:, 4] > 1.6 * max(land.road, land.river)
-    wanted = chance < 0.15 + 0.75 * (site[:, 3] > 0.52) + site[:, 2]
+    wanted = chance < 0.22 + 0.75 * (site[:, 3] > 0.52) + site[:, 2]
     if plan.lone_tree and count:
         wanted &= chance < 0.12
-        wanted[0] = True
+        standing = np.flatnonzero((dry & off_way)[:TRIES])
+        wanted[:TRIES] = False
+        wanted[standing[:1]] = True
     chosen = np.flatnonzero(dry & off_way & wanted)
     chosen = chosen[np.argsort(-z[chosen], kind="stable")]
     variety = rng.random(count)
@@ -77,6 +84,8 @@ def _colours(rng: np.random.Generator, plan: Plan, variety: Floats) -> Floats:
         "autumn": [(0.74, 0.15, 0.04), (0.80, 0.36, 0.05), (0.78, 0.58, 0.08)],
         "blossom": [(0.86, 0.42, 0.52), (0.86, 0.42, 0.52), (0.90, 0.62, 0.68)],
         "round": [(0.13, 0.31, 0.06), (0.18, 0.36, 0.07), (0.10, 0.26, 0.06)],
-    }.get(plan.trees, [(0.17, 0.105, 0.06)])
+    }.get(plan.trees, [(0.10, 0.075, 0.055)])
     table = np.array(choices)
-    return np.asarray(table[(variety * 7.99).astype(np.int64) % len(table)] * rng.uniform(0.88, 1.12, (len(variety), 1)))
+    return np.asarray(
+        table[(variety * 7.99).astype(np.int64) % len(table)] * rng.uniform(0.88, 1.12, (len(variety), 1))
+    )

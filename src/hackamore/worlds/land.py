@@ -35,6 +35,8 @@ class Land(NamedTuple):
     valley: float = 0.0
     """0 to 1: how far the land sinks along the line x = aim · z."""
     aim: float = 0.0
+    cone: float = 2.2
+    """Steepness of the volcano."""
     centre: float = 10.0
     """Distance of the volcano."""
     water_level: float = NO_WATER
@@ -85,8 +87,8 @@ def dune_height(x: float, z: float) -> float:
     """Two generations of sharp-crested, wind-bent waves, about 0 to 0.7."""
     bent_x = x + 1.2 * fbm(x * 0.6, z * 0.6, 3.0)
     bent_z = z * 1.7 + 1.2 * fbm(x * 0.6 + 7.0, z * 0.6 + 3.0, 3.0)
-    large = 1.0 - abs(2.0 * value_noise(bent_x, bent_z) - 1.0)
-    small = 1.0 - abs(2.0 * value_noise(bent_x * 2.3 + 5.0, bent_z * 2.3) - 1.0)
+    large, small = 2.0 * value_noise(bent_x, bent_z) - 1.0, 2.0 * value_noise(bent_x * 2.3 + 5.0, bent_z * 2.3) - 1.0
+    large, small = 1.0 - math.sqrt(large * large + 0.002), 1.0 - math.sqrt(small * small + 0.004)
     return 0.6 * large * large + 0.12 * small * small - 0.1 + 0.15 * fbm(x * 0.5, z * 0.5, 2.0)
 
 
@@ -104,11 +106,13 @@ def volcano_height(land: Land, x: float, z: float, octaves: float) -> float:
     dx, dz = x - land.aim * land.centre, z - land.centre
     rough = fbm(x * land.frequency * 1.3 + land.offset_x, z * land.frequency * 1.3 + land.offset_z, octaves)
     r = math.sqrt(dx * dx + dz * dz) / (0.42 * land.centre) * (1.0 + 0.25 * rough)
-    rim = 0.16
-    cone = 1.25 * math.exp(-2.2 * max(r, rim))
+    gully = value_noise(math.atan2(dx, -dz) * 5.0 + land.phase, r * 1.5) - 0.5
+    r *= 1.0 + 0.22 * gully * smoothstep(0.1, 0.5, r)
+    rim = 0.07 * land.cone
+    cone = 1.25 * math.exp(-land.cone * max(r, rim))
     if r < rim:
         cone -= 0.22 * (1.0 - (r / rim) * (r / rim))
-    return land.amplitude * (cone - 0.06 + 0.14 * rough * (0.15 + 0.85 * smoothstep(2.0, 8.0, z))) + 0.02
+    return land.amplitude * (cone - 0.06 + 0.14 * rough * (0.3 + 0.7 * smoothstep(1.0, 8.0, z))) + 0.02
 
 
 @compiled
@@ -125,14 +129,16 @@ def wild_height(land: Land, x: float, z: float, octaves: float) -> float:
         h = fbm(nx, nz, min(octaves, 4.0))
         return a * (0.9 * h + 0.12 + 0.3 * max(0.0, h)) * (0.35 + 0.65 * ramp)
     if land.kind == DUNES:
-        return a * dune_height(nx, nz) * (0.4 + 0.6 * ramp)
+        return a * dune_height(nx, nz) * (0.3 + 0.7 * ramp)
     if land.kind == CANYON:
         return a * mesa_height(nx, nz, octaves) * ramp + 0.03 * fbm(x * 2.0, z * 2.0, min(octaves, 4.0))
     if land.kind == ISLANDS:
         return a * (eroded(nx, nz, octaves) * 2.0 - 0.62) * (0.25 + 0.75 * ramp)
     if land.kind == COAST:
         side = land.coast * (x - land.aim * z + 0.8 * fbm(z * 0.8 + land.phase, 3.3, 2.0))
-        shelf = 0.45 * smoothstep(0.0, 0.5, side) + 0.35 * smoothstep(0.8, 2.6, side) - 0.3 * smoothstep(0.1, -0.4, side)
+        shelf = (
+            0.45 * smoothstep(0.0, 0.5, side) + 0.35 * smoothstep(0.8, 2.6, side) - 0.3 * smoothstep(0.1, -0.4, side)
+        )
         relief = eroded(nx, nz, octaves) * 1.7 - 0.25
         return a * (shelf * (0.35 + relief) * (0.5 + 0.5 * ramp) + 0.12 * (side > 0.0) * fbm(nx * 2.0, nz * 2.0, 3.0))
     if land.kind == VOLCANO:

@@ -47,7 +47,7 @@ SKIES: dict[str, tuple[Colour, Colour, Colour, Colour, Colour]] = {
     "afternoon": ((0.10, 0.28, 0.68), (0.72, 0.78, 0.82), (1.55, 1.18, 0.76), (0.20, 0.26, 0.38), (0.74, 0.78, 0.83)),
     "sunset": ((0.10, 0.15, 0.40), (1.2, 0.44, 0.12), (1.8, 0.70, 0.22), (0.20, 0.18, 0.28), (0.95, 0.45, 0.24)),
     "dusk": ((0.05, 0.06, 0.22), (0.58, 0.27, 0.42), (0.62, 0.26, 0.28), (0.18, 0.16, 0.31), (0.37, 0.24, 0.42)),
-    "night": ((0.006, 0.014, 0.05), (0.035, 0.06, 0.14), (0.19, 0.23, 0.34), (0.03, 0.045, 0.09), (0.03, 0.05, 0.10)),
+    "night": ((0.006, 0.014, 0.05), (0.035, 0.06, 0.14), (0.21, 0.26, 0.38), (0.038, 0.055, 0.105), (0.03, 0.05, 0.10)),
 }
 ELEVATION = {
     "sunrise": (0.06, 0.17),
@@ -90,7 +90,7 @@ def _sun_direction(rng: np.random.Generator, time: str) -> tuple[float, float, f
 def choose_light(rng: np.random.Generator, time: str, weather: str, deep_water: Colour, waves: float) -> Light:
     """A light for a time of day and a weather, with small variations of every colour."""
     sun_x, sun_y, sun_z = _sun_direction(rng, time)
-    jitter = rng.uniform(0.93, 1.07, (5, 3))
+    jitter = rng.uniform(0.90, 1.10, (5, 3))
     zenith, horizon, sun, ambient, haze = (
         (float(c[0] * j[0]), float(c[1] * j[1]), float(c[2] * j[2])) for c, j in zip(SKIES[time], jitter, strict=True)
     )
@@ -104,9 +104,14 @@ def choose_light(rng: np.random.Generator, time: str, weather: str, deep_water: 
         horizon, zenith, haze = _greyed(horizon, 0.35, 0.45), _greyed(zenith, 0.4, 0.9), _greyed(haze, 0.3, 0.6)
         sun, ambient = _scaled(sun, 0.5), _greyed(ambient, 0.5, 0.8)
     elif weather == "foggy":
-        cover, density, falloff = float(rng.uniform(0.0, 0.5)), float(rng.uniform(0.07, 0.13)), float(rng.uniform(0.8, 1.8))
+        cover, density, falloff = (
+            float(rng.uniform(0.0, 0.5)),
+            float(rng.uniform(0.09, 0.16)),
+            float(rng.uniform(0.8, 1.8)),
+        )
         haze = _greyed(haze, 0.5, 0.5)
-        horizon, sun, disc = _sum(horizon, 0.6, haze, 0.4), _scaled(sun, 0.85), 0.7
+        horizon, sun, disc = _sum(horizon, 0.5, haze, 0.5), _scaled(sun, 0.85), 0.6
+        zenith = _sum(zenith, 0.6, haze, 0.4)
     glow = 0.18 if time in ("sunrise", "sunset") else 0.22
     return Light(
         sun_x=sun_x,
@@ -129,5 +134,5 @@ def choose_light(rng: np.random.Generator, time: str, weather: str, deep_water: 
         haze_falloff=falloff,
         waves=waves,
         exposure=EXPOSURE.get(time, 0.68),
-        saturation=SATURATION.get(time, 1.15),
+        saturation=SATURATION.get(time, 1.12),
     )

@@ -39,9 +39,9 @@ Material = tuple[float, float, float, int]
 def dune_sand(land: Land, x: float, z: float, patch: float, grain: float, near: float) -> Material:
     """Rippled desert sand, from pale gold to red."""
     ripple = math.sin((z * 0.9 + x * 0.35) * 110.0 + 6.0 * patch) * 0.035 * near
-    r = mix(0.74, 0.72, land.red) + 0.1 * grain + ripple
-    g = mix(0.53, 0.34, land.red) + 0.08 * grain + ripple
-    b = mix(0.28, 0.14, land.red) + 0.05 * grain + 0.6 * ripple
+    r = mix(0.62, 0.64, land.red) + 0.1 * grain + ripple
+    g = mix(0.43, 0.29, land.red) + 0.08 * grain + ripple
+    b = mix(0.23, 0.12, land.red) + 0.05 * grain + 0.6 * ripple
     return r, g, b, SAND
 
 
@@ -73,11 +73,11 @@ def flower_colour(hue: float, patch: float) -> Colour:
 def meadow(land: Land, x: float, z: float, patch: float, grain: float) -> Material:
     """Grass of the season, with fields of flowers."""
     if land.season == SPRING:
-        r, g, b = 0.25, 0.49, 0.09
+        r, g, b = 0.20, 0.375, 0.085
     elif land.season == SUMMER:
-        r, g, b = 0.19, 0.38, 0.07
+        r, g, b = 0.165, 0.30, 0.075
     elif land.season == AUTUMN:
-        r, g, b = 0.52, 0.37, 0.10
+        r, g, b = 0.46, 0.33, 0.11
     else:
         r, g, b = 0.33, 0.32, 0.20
     shade = 0.78 + 0.42 * patch + 0.85 * grain
@@ -93,9 +93,10 @@ def meadow(land: Land, x: float, z: float, patch: float, grain: float) -> Materi
 @compiled
 def bare_rock(land: Land, x: float, z: float, height: float, grain: float) -> Colour:
     """Grey rock, or dark basalt on a volcano."""
-    shade = 0.72 + 0.5 * value_noise(height * 14.0 + x, z * 1.5) + 0.8 * grain
     if land.kind == VOLCANO:
+        shade = 0.72 + 0.5 * value_noise(x * 2.2, z * 2.2 + height) + 0.8 * grain
         return 0.25 * shade, 0.20 * shade, 0.18 * shade
+    shade = 0.72 + 0.5 * value_noise(height * 14.0 + x, z * 1.5) + 0.8 * grain
     if land.kind == COAST or land.kind == ISLANDS:
         return 0.42 * shade, 0.37 * shade, 0.31 * shade
     return 0.36 * shade, 0.325 * shade, 0.295 * shade
@@ -132,10 +133,10 @@ def foliage(land: Land, x: float, z: float, near: float) -> Colour:
             return 0.66 * crown, 0.49 * crown, 0.07 * crown
         return 0.12 * crown, 0.23 * crown, 0.06 * crown
     if land.season == SPRING:
-        return (0.13 + 0.06 * kind) * crown, (0.31 + 0.1 * kind) * crown, 0.06 * crown
+        return (0.09 + 0.05 * kind) * crown, (0.22 + 0.08 * kind) * crown, 0.055 * crown
     if land.season == WINTER:
-        return 0.11 * crown, 0.15 * crown, 0.12 * crown
-    return (0.06 + 0.04 * kind) * crown, (0.20 + 0.06 * kind) * crown, 0.05 * crown
+        return 0.06 * crown, 0.115 * crown, 0.075 * crown
+    return (0.05 + 0.03 * kind) * crown, (0.145 + 0.05 * kind) * crown, 0.05 * crown
 
 
 @compiled
@@ -146,14 +147,12 @@ def snow_share(land: Land, height: float, flatness: float, patch: float, grain: 
     share = lies * smoothstep(0.58, 0.74, flatness + 0.06 * grain)
     if land.season == WINTER:
         holds = smoothstep(0.56, 0.72, flatness + 0.05 * grain)
-        share = max(share, holds * (0.40 if forest > 0.4 else 0.97))
+        share = max(share, holds * (0.16 if forest > 0.4 else 0.97))
     return share
 
 
 @compiled
-def material(
-    land: Land, x: float, z: float, height: float, flatness: float, forest: float, pixel: float
-) -> Material:
+def material(land: Land, x: float, z: float, height: float, flatness: float, forest: float, pixel: float) -> Material:
     """Colour under white light (linear) and class of the ground; ``pixel`` is the angle of one pixel."""
     near = min(1.0, 0.02 / (z * pixel))
     close = min(1.0, 0.005 / (z * pixel))
@@ -193,7 +192,11 @@ def material(
         off = abs(x - way(land, z)) / land.road
         if off < 1.2:
             road = 1.0 - smoothstep(0.9, 1.1, off + 0.3 * grain)
-            r, g, b = mix(r, 0.52 + 0.3 * grain, road), mix(g, 0.42 + 0.25 * grain, road), mix(b, 0.30 + 0.2 * grain, road)
+            r, g, b = (
+                mix(r, 0.52 + 0.3 * grain, road),
+                mix(g, 0.42 + 0.25 * grain, road),
+                mix(b, 0.30 + 0.2 * grain, road),
+            )
             if road > 0.5:
                 label = ROAD
     if forest > 0.01:
@@ -205,7 +208,7 @@ def material(
     if land.season == WINTER or height > land.snow_line - 0.4:
         snow = snow_share(land, height, flatness, patch, grain, forest)
         light = 1.0 + 0.25 * grain + 0.06 * (patch - 0.5)
-        r, g, b = mix(r, 0.66 * light, snow), mix(g, 0.70 * light, snow), mix(b, 0.77 * light, snow)
+        r, g, b = mix(r, 0.60 * light, snow), mix(g, 0.64 * light, snow), mix(b, 0.72 * light, snow)
         if snow > 0.5:
             label = SNOW
     return r, g, b, label

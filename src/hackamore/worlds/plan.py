@@ -78,9 +78,11 @@ def choose_plan(rng: np.random.Generator) -> Plan:
         water=water,
         trees=trees,
         eye=pick(rng, EYES),
-        road=bool(open_land and rng.random() < 0.3),
-        flowers=bool(terrain in ("hills", "plains", "mountains") and season in ("spring", "summer") and rng.random() < 0.35),
-        lone_tree=bool(trees != "none" and terrain in ("hills", "plains", "dunes") and rng.random() < 0.3),
+        road=bool(open_land and rng.random() < 0.4),
+        flowers=bool(
+            terrain in ("hills", "plains", "mountains") and season in ("spring", "summer") and rng.random() < 0.35
+        ),
+        lone_tree=bool(trees != "none" and terrain in ("hills", "plains", "coast") and rng.random() < 0.3),
     )
 
 
@@ -95,7 +97,9 @@ def _choose_trees(rng: np.random.Generator, terrain: str, season: str, water: st
         return "none"
     if rng.random() < (0.7 if terrain in ("mountains", "volcano") else 0.45):
         return "pine"
-    return {"winter": "bare", "autumn": "autumn", "spring": "blossom" if rng.random() < 0.4 else "round"}.get(season, "round")
+    return {"winter": "bare", "autumn": "autumn", "spring": "blossom" if rng.random() < 0.4 else "round"}.get(
+        season, "round"
+    )
 
 
 assert set(TERRAINS) == set(KINDS)

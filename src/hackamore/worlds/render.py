@@ -41,7 +41,8 @@ class Camera:
         px = np.arange(self.width) + 0.5
         py = np.arange(self.height)[:, None] + 0.5
         far = depth.astype(np.float64)
-        return (px - self.width / 2) / self.focal * far, self.eye + (self.horizon - py) / self.focal * far
+        with np.errstate(invalid="ignore"):
+            return (px - self.width / 2) / self.focal * far, self.eye + (self.horizon - py) / self.focal * far
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,10 @@ def render_scene(scene: Scene, width: int, height: int, supersample: int = 2) ->
 
 def _draw(scene: Scene, eye: Eye, width: int, height: int) -> Layers:
     margin = int(width * MARGIN)
-    nearest = scene.view.nearest
-    steps = int(150 + 0.5 * max(width, height))
+    below = (height - eye.horizon) / eye.focal
+    planned = (1.0 - scene.view.horizon) * scene.view.field
+    nearest = scene.view.nearest * min(1.0, planned / below)
+    steps = int(260 + 0.75 * max(width, height))
     grid = build_grid(scene.land, scene.light, nearest, eye.focal, width, margin, steps)
     layers = Layers(
         np.empty((height, width, 3), np.float32),

@@ -18,7 +18,7 @@ CANDIDATES = 9
 """Lands tried for each seed; the one with the best view is kept."""
 
 SKYLINE = {
-    "mountains": 0.62, "hills": 0.3, "dunes": 0.25, "canyon": 0.5,
+    "mountains": 0.62, "hills": 0.3, "dunes": 0.36, "canyon": 0.5,
     "islands": 0.36, "coast": 0.42, "volcano": 0.62, "plains": 0.36,
 }  # fmt: skip
 """How high the land should reach, as a share of the picture above the horizon."""
@@ -89,7 +89,9 @@ def _candidate(rng: np.random.Generator, plan: Plan, view: View) -> tuple[Land, 
     peak, mean, spread, water, near_top = look(land, eye, view.nearest, view.field * 0.5)
     above = view.horizon * view.field
     score = -1.6 * abs(peak / above - SKYLINE[plan.terrain]) + 2.0 * min(spread / above, 0.22)
-    score -= 3.0 * max(0.0, mean / above - 0.55) + 3.0 * max(0.0, near_top / above + 0.04)
+    score -= 3.0 * max(0.0, mean / above - 0.55) + (1.0 if plan.terrain == "dunes" else 3.0) * max(
+        0.0, near_top / above + 0.04
+    )
     score -= 4.0 * max(0.0, peak / above - 0.92)
     if plan.water != "none":
         score += 3.0 * min(water, 0.3) - 3.0 * max(0.0, water - 0.7)
@@ -101,7 +103,7 @@ def _shape(rng: np.random.Generator, plan: Plan, view: View) -> Land:
     size, frequency, rise = {
         "mountains": ((2.2, 4.0), (0.16, 0.26), (6.0, 11.0)),
         "hills": ((1.0, 2.0), (0.22, 0.38), (5.0, 7.0)),
-        "dunes": ((0.8, 1.6), (0.28, 0.55), (4.0, 6.0)),
+        "dunes": ((0.7, 1.5), (0.36, 0.75), (1.0, 3.0)),
         "canyon": ((1.1, 2.1), (0.20, 0.34), (4.0, 7.0)),
         "islands": ((1.6, 2.8), (0.22, 0.36), (6.0, 8.0)),
         "coast": ((1.6, 3.0), (0.22, 0.36), (4.0, 8.0)),
@@ -129,6 +131,7 @@ def _shape(rng: np.random.Generator, plan: Plan, view: View) -> Land:
         rise=float(rng.uniform(*rise)),
         valley=valley,
         aim=float(rng.uniform(-0.25, 0.25)),
+        cone=float(rng.uniform(1.6, 3.0)),
         centre=centre,
         bend=float(rng.uniform(0.3, 0.9)),
         phase=float(rng.uniform(0.0, 40.0)),
@@ -163,10 +166,10 @@ def _with_water(rng: np.random.Generator, plan: Plan, view: View, land: Land) ->
         half = float(rng.uniform(0.16, 0.3)) * max(1.0, view.eye * 1.6)
         heights = [ground_height(land, way(land, z), z, 5.0) for z in np.linspace(view.nearest, 9.0, 14)]
         return land._replace(river=half, water_level=float(np.percentile(heights, 30)) - 0.03)
-    near = view.nearest * 2.2
-    radius = float(rng.uniform(0.9, 2.0)) * (0.6 if plan.water == "oasis" else 1.0) * max(1.0, view.eye * 1.5)
+    near = view.nearest * float(rng.uniform(1.9, 4.5))
+    radius = float(rng.uniform(0.7, 1.8)) * (0.6 if plan.water == "oasis" else 1.0) * max(1.0, view.eye * 1.5)
     middle = near + radius
-    lake_x = float(rng.uniform(-0.4, 0.4)) * middle
+    lake_x = float(rng.uniform(-0.65, 0.65)) * middle
     land = land._replace(lake_x=lake_x, lake_z=middle, water_level=NO_WATER)
     around = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)
     heights = [

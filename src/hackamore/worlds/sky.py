@@ -80,8 +80,8 @@ def full_sky(
 ) -> tuple[float, float, float, float]:
     """Colour of sky with stars and clouds, and the clouds' opacity (last)."""
     r, g, b = sky_colour(light, dx, dy, dz, disc)
-    if light.night > 0.5 and disc > 0.9 and dy > 0.02:
-        s = star(dx, dy, dz) * 0.8
+    if light.night > 0.5 and disc > 0.9 and dy > 0.02 and light.haze_density < 0.05:
+        s = star(dx, dy, dz) * 0.8 * light.disc
         r, g, b = r + s, g + s, b + s
     cr, cg, cb, alpha = clouds(light, dx, dy, dz, octaves)
     return r + (cr - r) * alpha, g + (cg - g) * alpha, b + (cb - b) * alpha, alpha

@@ -36,7 +36,9 @@ def _streak(colour: Floats, x: float, y: float, radius: float, length: float, st
     rows, columns, _ = colour.shape
     for py in range(max(int(y - length - radius - 1.0), 0), min(int(y + radius + 2.0), rows)):
         along = min(max(y - py - 0.5, 0.0), length)
-        for px in range(max(int(x - radius - 1.0 - 0.2 * length), 0), min(int(x + radius + 2.0 + 0.2 * length), columns)):
+        for px in range(
+            max(int(x - radius - 1.0 - 0.2 * length), 0), min(int(x + radius + 2.0 + 0.2 * length), columns)
+        ):
             dx, dy = px + 0.5 - x - 0.15 * along, py + 0.5 - y + along
             share = strength * min(max(radius - math.sqrt(dx * dx + dy * dy) + 0.5, 0.0), 1.0)
             for c in range(3):

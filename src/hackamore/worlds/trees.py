@@ -126,7 +126,7 @@ def _draw_tree(trees: Trees, k: int, light: Light, eye: Eye, layers: Layers) -> 
             unit = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz)
             nx, ny, nz = nx * unit, ny * unit, nz * unit
             r, g, b = trees.colour[k, 0], trees.colour[k, 1], trees.colour[k, 2]
-            if part == TRUNK:
+            if part == TRUNK and kind != BARE:
                 r, g, b = 0.17, 0.105, 0.06
             elif part == SNOWED:
                 r, g, b = 0.62, 0.66, 0.73
