@@ -78,7 +78,7 @@ def render(seed: int, size: int | tuple[int, int] = 128, supersample: int = 2) -
 def render_scene(scene: Scene, width: int, height: int, supersample: int = 2) -> World:
     """A scene drawn ``width`` × ``height`` pixels large."""
     w, h = width * supersample, height * supersample
-    view, land, light = scene.view, scene.land, scene.light
+    view, light = scene.view, scene.light
     focal = (w * h) ** 0.5 / view.field
     horizon = h * view.horizon
     eye = Eye(view.eye, focal, horizon)

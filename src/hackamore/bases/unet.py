@@ -1,0 +1,177 @@
+"""Stable Diffusion 1.x and 2.x: a U-Net, an autoencoder and one CLIP text encoder, from a folder in diffusers' layout."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hackamore.bases.base import Sites, Text
+from hackamore.core.errors import HackamoreError
+from hackamore.core.files import sha256
+from hackamore.core.residuals import Residuals
+
+FAMILIES = {128: "meadow", 768: "sd1", 1024: "sd2", 2048: "sdxl"}
+"""Width of the text that a U-Net attends to → family."""
+
+logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
+
+
+class UNetBase:
+    """A frozen latent diffusion model with a ``UNet2DConditionModel``; see :class:`hackamore.bases.base.Base`."""
+
+    def __init__(
+        self,
+        name: str,
+        unet: Any,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        scheduler_config: dict[str, Any],
+        *,
+        scheduler: str = "ddim",
+        guidance: float = 7.5,
+        hashes: dict[str, str] | None = None,
+    ) -> None:
+        self.name, self.unet, self.vae = name, unet, vae
+        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+        self.scheduler_config, self.scheduler, self.guidance = scheduler_config, scheduler, guidance
+        self.sha256 = hashes or {}
+        for network in (unet, vae, text_encoder):
+            network.requires_grad_(False).eval()
+        width = unet.config.cross_attention_dim
+        self.family = FAMILIES.get(width, f"unet-{width}")
+        self.latent_channels = unet.config.in_channels
+        self.scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        side = (unet.config.sample_size or 64) * self.scale_factor
+        self.size = (side, side)
+        self.sites = sites_of(unet)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net is."""
+        device: torch.device = next(self.unet.parameters()).device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The U-Net's floating-point type."""
+        dtype: torch.dtype = next(self.unet.parameters()).dtype
+        return dtype
+
+    @torch.no_grad()
+    def encode_text(self, prompts: Sequence[str]) -> Text:
+        """Prompts → last hidden states N×L×D, padded and cut to the encoder's length."""
+        length = self.tokenizer.model_max_length
+        ids = self.tokenizer(
+            list(prompts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        ).input_ids
+        return Text(self.text_encoder(ids.to(self.device)).last_hidden_state)
+
+    def words_lost(self, prompt: str) -> str:
+        """What the encoder's length cuts off, read back from the tokens."""
+        ids = self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
+        return str(self.tokenizer.decode(ids[self.tokenizer.model_max_length - 2 :]))
+
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """The mode of the autoencoder's posterior, scaled."""
+        moments = self.vae.encode(pictures.to(self.device, self.dtype)).latent_dist
+        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
+        latents: Tensor = (moments.mode() - shift) * self.vae.config.scaling_factor
+        return latents
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Unscale and decode."""
+        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
+        pictures: Tensor = self.vae.decode(latents.to(self.dtype) / self.vae.config.scaling_factor + shift).sample
+        return pictures
+
+    def predict(self, x: Tensor, t: Tensor, text: Text, residuals: Residuals | None = None) -> Tensor:
+        """One forward pass; residuals are added to the skips that enter the decoder and after the mid block."""
+        told: dict[str, Any] = {}
+        if residuals is not None and residuals.skips:
+            told["down_block_additional_residuals"] = residuals.skips
+        if residuals is not None and residuals.mid is not None:
+            told["mid_block_additional_residual"] = residuals.mid
+            told.setdefault("down_block_additional_residuals", (torch.zeros((), dtype=x.dtype, device=x.device),) * len(self.sites.skips))
+        made: Tensor = self.unet(
+            x, t, encoder_hidden_states=text.tokens, added_cond_kwargs=text.added or None, **told
+        ).sample
+        return made
+
+
+def sites_of(unet: Any) -> Sites:
+    """The skip connections of a ``UNet2DConditionModel``, told from its structure."""
+    skips = [unet.conv_in.out_channels]
+    for block in unet.down_blocks:
+        skips += [resnet.conv2.out_channels for resnet in block.resnets]
+        if block.downsamplers is not None:
+            skips.append(block.resnets[-1].conv2.out_channels)
+    return Sites(tuple(skips), unet.mid_block.resnets[-1].conv2.out_channels, unet.config.cross_attention_dim)
+
+
+def encoder_of(unet: Any) -> Any:
+    """A copy, weights and all, of what a U-Net does before its decoder: embeddings, ``conv_in``, down and mid blocks."""
+    decoder = ("up_blocks", "conv_norm_out", "conv_act", "conv_out")
+    trunk = copy.copy(unet)
+    trunk._modules = {name: part for name, part in unet._modules.items() if name not in decoder}
+    return copy.deepcopy(trunk)
+
+
+def run_encoder(trunk: Any, x: Tensor, t: Tensor, text: Text, hint: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+    """Run a U-Net's encoder, ``hint`` (shaped like ``conv_in``'s output) added after ``conv_in``: its skips and mid."""
+    embedded = trunk.time_embedding(trunk.get_time_embed(sample=x, timestep=t))
+    if text.added:
+        more = trunk.get_aug_embed(embedded, text.tokens, text.added)
+        embedded = embedded if more is None else embedded + more
+    x = trunk.conv_in(x)
+    if hint is not None:
+        x = x + hint
+    skips = [x]
+    for block in trunk.down_blocks:
+        attends = {"encoder_hidden_states": text.tokens} if getattr(block, "has_cross_attention", False) else {}
+        x, states = block(hidden_states=x, temb=embedded, **attends)
+        skips += states
+    attends = {"encoder_hidden_states": text.tokens} if getattr(trunk.mid_block, "has_cross_attention", False) else {}
+    return skips, trunk.mid_block(x, embedded, **attends)
+
+
+def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtype, **settings: Any) -> UNetBase:
+    """Read a diffusers folder (``unet``, ``vae``, ``text_encoder``, ``tokenizer``, ``scheduler``).
+
+    Raises :class:`HackamoreError` naming the part that is missing or does not load.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    parts = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
+    absent = [part for part in (*parts, "tokenizer", "scheduler") if not (folder / part).is_dir()]
+    if absent:
+        raise HackamoreError(
+            f"{folder} is not a Stable Diffusion folder",
+            received="no " + ", ".join(absent),
+            expected="the folders unet, vae, text_encoder, tokenizer and scheduler (diffusers' layout)",
+        )
+    loaded = {}
+    for part, kind in parts.items():
+        try:
+            loaded[part] = kind.from_pretrained(folder / part, torch_dtype=dtype, local_files_only=True).to(device)
+        except Exception as error:
+            raise HackamoreError(
+                f"the {part} of {folder} cannot be loaded",
+                received=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
+                expected="whole files in diffusers' layout, weights as .safetensors",
+            ) from error
+    import json
+
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    hashes = {str(file.relative_to(folder)): sha256(file) for file in sorted(folder.glob("*/*.safetensors"))}
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return UNetBase(name, **loaded, tokenizer=tokenizer, scheduler_config=scheduler, hashes=hashes, **settings)

@@ -1,0 +1,77 @@
+"""ControlNet: a trainable copy of a U-Net's encoder that speaks through zero convolutions (Zhang et al. 2023, §3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hackamore.bases.base import Text
+from hackamore.bases.unet import encoder_of, run_encoder
+from hackamore.controls.hint import HintEncoder
+from hackamore.controls.unit import Unit
+from hackamore.controls.zero import ZeroConv2d
+from hackamore.core.errors import HackamoreError
+from hackamore.core.residuals import Residuals
+
+HINT_WIDTHS = {64: (16, 32, 64, 96)}
+"""Hint encoder widths by the base's first width; others take the paper's (16, 32, 96, 256)."""
+
+
+class Branch(nn.Module):
+    """A ControlNet for a U-Net base, made structurally from it, at any width and depth.
+
+    Fresh from a base it changes nothing, bit for bit: all that leaves it passes a :class:`ZeroConv2d`.
+    """
+
+    def __init__(self, base: Any, condition: str | None = None, widths: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        self.condition = condition
+        self.name = condition or "control"
+        self.sha256: dict[str, str] = {}
+        self.family: str = base.family
+        self.trunk = encoder_of(base.unet).requires_grad_(True).train()
+        first = base.sites.skips[0]
+        self.hint_encoder = HintEncoder(first, widths or HINT_WIDTHS.get(first, (16, 32, 96, 256)))
+        self.zero_skips = nn.ModuleList(ZeroConv2d(width, width) for width in base.sites.skips)
+        self.zero_mid = ZeroConv2d(base.sites.mid, base.sites.mid)
+        self.to(base.device, base.dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of its weights."""
+        return self.zero_mid.weight.dtype
+
+    def prepare(self, hint: Tensor) -> Tensor:
+        """Encode the hint, N×3×H×W in [0, 1]: once per generation, not at every step."""
+        weight = self.zero_mid.weight
+        features: Tensor = self.hint_encoder(hint.to(weight.device, weight.dtype))
+        return features
+
+    def residuals(self, x: Tensor, t: Tensor, text: Text, prepared: Tensor) -> Residuals:
+        """Run the copy on the noisy latents with the encoded hint; one residual for each skip, one for the mid block."""
+        if prepared.shape[-2:] != x.shape[-2:]:
+            raise HackamoreError(
+                "the hint and the picture differ in size",
+                received=f"a hint of {prepared.shape[-1] * 8}×{prepared.shape[-2] * 8}",
+                expected=f"{x.shape[-1] * 8}×{x.shape[-2] * 8}",
+            )
+        skips, mid = run_encoder(self.trunk, x, t, text, prepared)
+        told = tuple(zero(skip) for zero, skip in zip(self.zero_skips, skips, strict=True))
+        return Residuals(told, self.zero_mid(mid))
+
+    def forward(self, x: Tensor, t: Tensor, text: Text, hint: Tensor) -> Residuals:
+        """Both in one, for training."""
+        return self.residuals(x, t, text, self.prepare(hint))
+
+    def unit(self, hint: Any, **settings: Any) -> Unit:
+        """Bind the control to a hint: see :class:`~hackamore.controls.unit.Unit` for scale, window, schedule and mask."""
+        return Unit(self, hint, **settings)
+
+
+def new_control(base: Any, condition: str | None = None) -> Branch:
+    """A fresh ControlNet for ``base``: zero-initialised, so it changes nothing until it is trained."""
+    if not hasattr(base, "unet"):
+        raise HackamoreError("no ControlNet can be made for this base", received=base.family, expected="a U-Net base")
+    return Branch(base, condition)

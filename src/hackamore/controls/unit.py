@@ -1,0 +1,84 @@
+"""A control bound to a hint: how strongly, when, and where it acts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hackamore.controls.schedule import Schedule, Window, parse_schedule, window
+from hackamore.core.errors import HackamoreError
+from hackamore.core.image import Picture, from_hint, to_hint
+
+
+class Unit:
+    """One control at work in one generation.
+
+    ``hint``: a tensor N×3×H×W in [0, 1], or a picture H×W×3 uint8; N is 1 or the number of pictures.
+    ``scale``: strength, 1 as trained. ``start``, ``end``: the window, as shares of the steps (step i of N is active iff
+    i/N ≥ start and (i+1)/N ≤ end). ``schedule``: strength@place points instead of those three.
+    ``mask``: where it acts, 1×1×H×W in [0, 1] or a picture, white; black elsewhere.
+    Raises :class:`HackamoreError` for values out of range, an empty mask, or a schedule beside scale, start or end.
+    """
+
+    def __init__(
+        self,
+        control: Any,
+        hint: Tensor | Picture,
+        *,
+        scale: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        schedule: str | Schedule | None = None,
+        mask: Tensor | Picture | None = None,
+    ) -> None:
+        self.control = control
+        self.hint = _hint(hint)
+        self.mask = None if mask is None else _mask(mask)
+        told = [name for name, value in (("scale", scale), ("start", start), ("end", end)) if value is not None]
+        if schedule is not None and told:
+            raise HackamoreError(
+                f"a control has a schedule and {' and '.join(told)}", expected="either a schedule, or scale, start and end"
+            )
+        self.strength: Schedule | Window
+        if schedule is None:
+            self.strength = window(
+                1.0 if scale is None else scale, 0.0 if start is None else start, 1.0 if end is None else end
+            )
+        else:
+            self.strength = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+
+    def strength_at(self, index: int, total: int) -> float:
+        """The factor on its residuals at step ``index`` of ``total``; at 0 its network is not run."""
+        return self.strength.at(index, total)
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """The very hint the control receives, as pictures."""
+        return from_hint(self.hint)
+
+
+def _hint(hint: Tensor | Picture) -> Tensor:
+    if not isinstance(hint, torch.Tensor):
+        return to_hint(hint)
+    if hint.ndim == 3:
+        hint = hint[None]
+    if hint.ndim != 4 or hint.shape[1] != 3:
+        raise HackamoreError("the hint has the wrong shape", received=tuple(hint.shape), expected="N×3×H×W")
+    low, high = float(hint.min()), float(hint.max())
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
+        raise HackamoreError(
+            "the hint is out of range", received=f"{low:.3g} to {high:.3g}", expected="values in [0, 1], not [−1, 1]"
+        )
+    return hint.float()
+
+
+def _mask(mask: Tensor | Picture) -> Tensor:
+    if not isinstance(mask, torch.Tensor):
+        mask = to_hint(mask if mask.ndim == 3 else mask[..., None].repeat(3, -1)).mean(1, keepdim=True)
+    if mask.ndim != 4 or mask.shape[1] != 1:
+        raise HackamoreError("the mask has the wrong shape", received=tuple(mask.shape), expected="N×1×H×W")
+    if float(mask.max()) <= 0:
+        raise HackamoreError("the mask is empty", received="all black", expected="white where the control acts")
+    return mask.float()

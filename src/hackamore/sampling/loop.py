@@ -1,0 +1,73 @@
+"""The sampling loop. It sees neither a network nor a control: its whole contract is one call, ``denoise(x, step)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the loop is: ``index`` of ``total``, the timestep ``t`` and the noise level ``sigma`` (√(1−ᾱ)/√ᾱ)."""
+
+    index: int
+    total: int
+    t: Tensor
+    sigma: float
+
+
+class Denoise(Protocol):
+    """The model, with its text, its guidance and its controls: scaled noisy latents → the scheduler's prediction."""
+
+    def __call__(self, x: Tensor, step: Step) -> Tensor:
+        """Predict what the scheduler expects (noise, velocity or flow) for ``x``, N×C×h×w."""
+
+
+def noise_like(shape: Sequence[int], seeds: Sequence[int]) -> tuple[Tensor, list[torch.Generator]]:
+    """Standard normal noise, N×``shape``: picture k from a CPU generator of its own, seeded with ``seeds[k]``.
+
+    The generators come back too: ancestral schedulers draw from them, so that a picture does not depend on its batch.
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.cat([torch.randn(1, *shape, generator=g) for g in generators]), generators
+
+
+def sample(
+    denoise: Denoise,
+    x: Tensor,
+    scheduler: Any,
+    timesteps: Tensor,
+    generators: list[torch.Generator] | None = None,
+    after: Callable[[Step, Tensor, Tensor | None], None] | None = None,
+) -> Tensor:
+    """Run ``x`` (N×C×h×w, at the noise level of ``timesteps[0]``) through ``timesteps``; return clean latents.
+
+    ``after(step, x, x0)`` is called after every step with the new latents and the scheduler's estimate of the clean
+    ones, where it makes one; raising from it ends the loop.
+    """
+    noisy = scheduler_accepts_noise(scheduler)
+    for index, t in enumerate(timesteps):
+        step = Step(index, len(timesteps), t, sigma_at(scheduler, t))
+        prediction = denoise(scheduler.scale_model_input(x, t), step)
+        done = scheduler.step(prediction, t, x, **({"generator": generators} if noisy else {}))
+        x = done.prev_sample
+        if after is not None:
+            after(step, x, getattr(done, "pred_original_sample", None))
+    return x
+
+
+def sigma_at(scheduler: Any, t: Tensor) -> float:
+    """The noise level of timestep ``t`` in the variance-exploding scale, √(1−ᾱ_t)/√ᾱ_t."""
+    alpha = float(scheduler.alphas_cumprod[min(int(t), len(scheduler.alphas_cumprod) - 1)])
+    return float(((1 - alpha) / max(alpha, 1e-12)) ** 0.5)
+
+
+def scheduler_accepts_noise(scheduler: Any) -> bool:
+    """Whether the scheduler's step draws noise from a generator."""
+    import inspect
+
+    return "generator" in inspect.signature(scheduler.step).parameters

@@ -1,0 +1,106 @@
+"""Meadow's autoencoder: the encoder learns the whitened patches, the decoder to see through them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hackamore.core.image import from_hint
+from hackamore.training.draws import Draws
+from hackamore.training.patches import Patches
+from hackamore.training.sheets import write_sheet
+
+PINNED_LOGVAR = -20.0
+
+
+def new_autoencoder(channels: tuple[int, ...] = (16, 32, 64, 128)) -> AutoencoderKL:
+    """An untrained ``AutoencoderKL`` of Meadow's shape: four levels, one layer a block, four latent channels."""
+    levels = len(channels)
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=channels,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+    )
+    pin_variance(vae)
+    return vae
+
+
+@torch.no_grad()
+def pin_variance(vae: AutoencoderKL) -> None:
+    """Make the posterior a point: its log-variance is constant and negligible."""
+    half = vae.quant_conv.weight.shape[0] // 2
+    vae.quant_conv.weight[half:] = 0
+    vae.quant_conv.bias[half:] = PINNED_LOGVAR
+
+
+class AutoencoderTask(nn.Module):
+    """Encoder: mean squared error to the patches' latents. Decoder: L1, L1 of gradients, L1 of 4×4 means."""
+
+    def __init__(self, pictures: NDArray[np.uint8], patches: Patches, crop: int = 64) -> None:
+        super().__init__()
+        self.pictures, self.crop = pictures, crop
+        self.patches = patches
+        self.vae = new_autoencoder()
+
+    def groups(self) -> list[dict[str, Any]]:
+        """All weights, one rate."""
+        return [{"params": list(self.vae.parameters())}]
+
+    def batch(self, draws: Draws) -> dict[str, Tensor]:
+        """Random crops N×3×crop×crop in [−1, 1]."""
+        places = draws.indices(len(self.pictures)).tolist()
+        corners = draws.uniform(2).tolist()
+        room = np.array(self.pictures.shape[1:3]) - self.crop + 1
+        crops = []
+        for place, corner in zip(places, corners, strict=True):
+            top, left = (int(c) for c in np.array(corner) * room)
+            crops.append(self.pictures[place, top : top + self.crop, left : left + self.crop])
+        x = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return {"x": x, "noise": draws.normal(4, self.crop // 8, self.crop // 8)}
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of a batch; the decoder sees true latents for one half, the encoder's for the other."""
+        x = batch["x"]
+        z = self.patches.encode(x)
+        mean = self.vae.encode(x).latent_dist.mean
+        seen = z.clone()
+        seen[1::2] = mean[1::2].detach()
+        made = self.vae.decode(seen + 0.03 * batch["noise"]).sample
+        error = F.l1_loss(made, x)
+        edges = F.l1_loss(made.diff(dim=-1), x.diff(dim=-1)) + F.l1_loss(made.diff(dim=-2), x.diff(dim=-2))
+        coarse = F.l1_loss(F.avg_pool2d(made, 4), F.avg_pool2d(x, 4))
+        encoder = F.mse_loss(mean, z)
+        return {
+            "loss": error + 0.5 * edges + 0.5 * coarse + 0.5 * encoder,
+            "l1": error,
+            "edges": edges,
+            "encoder": encoder,
+            "psnr": 10 * torch.log10(4 / F.mse_loss(made, x)),
+        }
+
+    def sample(self, path: Path) -> None:
+        """True pictures above their reconstructions."""
+        chosen = self.pictures[:: max(1, len(self.pictures) // 8)][:8]
+        x = torch.from_numpy(np.ascontiguousarray(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        made = self.vae.decode(self.vae.encode(x).latent_dist.mean).sample
+        write_sheet(path, from_hint(torch.cat([x, made]) / 2 + 0.5), columns=8)
+
+    def export(self, folder: Path) -> None:
+        """``folder/vae`` in diffusers' layout, fp16."""
+        import copy
+
+        vae = copy.deepcopy(self.vae)
+        pin_variance(vae)
+        vae.to(torch.float16).save_pretrained(folder / "vae")

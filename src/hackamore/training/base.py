@@ -1,0 +1,173 @@
+"""A base from nothing: text encoder and U-Net trained together on captions and fixed latents (velocity prediction)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from hackamore.core.image import from_hint
+from hackamore.sampling.loop import Step, noise_like, sample
+from hackamore.training.draws import Draws
+from hackamore.training.patches import Patches
+from hackamore.training.sheets import write_sheet
+
+PROBES = (
+    "a snowy mountain with a lake at noon, clear sky, winter",
+    "desert dunes at sunset, clear sky",
+    "islands in the sea at noon, cloudy sky",
+    "a mountain range with a forest and pine trees in the afternoon, summer",
+    "a volcano with a lake at sunset",
+    "a wide plain with trees at noon, spring",
+    "a red rock canyon in the afternoon, clear sky",
+    "mountains at night, clear sky",
+    "a meadow with a lake at sunrise, autumn",
+    "rolling hills with an autumn forest at noon",
+    "pine trees in falling snow, winter, overcast",
+    "mountains with a lake and pine trees at sunset, summer",
+)
+
+
+def new_unet(channels: tuple[int, ...] = (64, 128, 192), text_width: int = 128) -> UNet2DConditionModel:
+    """An untrained U-Net in Stable Diffusion's architecture at Meadow's width."""
+    attended = len(channels) - 1
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=channels,
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * attended,
+        up_block_types=("CrossAttnUpBlock2D",) * attended + ("UpBlock2D",),
+        norm_num_groups=16,
+        attention_head_dim=4,
+        cross_attention_dim=text_width,
+    )
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer, width: int = 128, layers: int = 2) -> CLIPTextModel:
+    """An untrained CLIP text encoder for ``tokenizer``."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=4 * width,
+            projection_dim=width,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Velocity prediction with zero terminal signal-to-noise ratio, and the trailing spacing that it needs."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=0,
+    )
+
+
+class BaseTask(nn.Module):
+    """Text-to-latents: mean squared error of the velocity, captions dropped at ``dropout``."""
+
+    def __init__(
+        self,
+        latents: NDArray[np.float16],
+        captions: Sequence[str],
+        tokenizer: CLIPTokenizer,
+        patches: Patches,
+        channels: tuple[int, ...] = (64, 128, 192),
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.latents, self.tokenizer, self.dropout = latents, tokenizer, dropout
+        self.patches = patches
+        self.tokens = self._tokens(captions)
+        self.unet = new_unet(channels)
+        self.text_encoder = new_text_encoder(tokenizer)
+        self.scheduler = new_scheduler()
+        self.alphas = self.scheduler.alphas_cumprod.clone()
+
+    def _tokens(self, captions: Sequence[str]) -> Tensor:
+        ids = self.tokenizer(
+            list(captions), padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length
+        ).input_ids
+        return torch.tensor(ids)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """All weights, one rate."""
+        return [{"params": [*self.unet.parameters(), *self.text_encoder.parameters()]}]
+
+    def batch(self, draws: Draws) -> dict[str, Tensor]:
+        """Latents, noise, timesteps and tokens (the empty caption's where dropped)."""
+        places = draws.indices(len(self.latents))
+        latents = torch.from_numpy(np.asarray(self.latents[places.numpy()], np.float32))
+        noise = draws.normal(*latents.shape[1:])
+        t = (draws.uniform() * 1000).long()
+        tokens = torch.where(draws.uniform(1) < self.dropout, self._tokens([""]), self.tokens[places])
+        return {"latents": latents, "noise": noise, "t": t, "tokens": tokens}
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The loss of a batch: ‖v − v̂‖², v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans & Ho 2022, eq. 12)."""
+        alpha = self.alphas.to(batch["t"].device)[batch["t"]][:, None, None, None]
+        signal, noise = alpha.sqrt(), (1 - alpha).sqrt()
+        noisy = signal * batch["latents"] + noise * batch["noise"]
+        velocity = signal * batch["noise"] - noise * batch["latents"]
+        text = self.text_encoder(batch["tokens"]).last_hidden_state
+        made = self.unet(noisy, batch["t"], encoder_hidden_states=text).sample
+        return {"loss": F.mse_loss(made.float(), velocity)}
+
+    def sample(self, path: Path) -> None:
+        """The probe captions at 20 steps and guidance 3, decoded linearly."""
+        self.scheduler.set_timesteps(20)
+        x, _ = noise_like(self.latents.shape[1:], range(len(PROBES)))
+        text = self.text_encoder(torch.cat([self._tokens([""] * len(PROBES)), self._tokens(PROBES)])).last_hidden_state
+
+        def denoise(x: Tensor, step: Step) -> Tensor:
+            free, told = self.unet(torch.cat([x, x]), step.t, encoder_hidden_states=text).sample.float().chunk(2)
+            return free + 3.0 * (told - free)
+
+        x = sample(denoise, x, self.scheduler, self.scheduler.timesteps)
+        write_sheet(path, from_hint(self.patches.decode(x) / 2 + 0.5), PROBES)
+
+    def export(self, folder: Path) -> None:
+        """``unet``, ``text_encoder``, ``tokenizer``, ``scheduler`` and ``model_index.json`` in diffusers' layout, fp16."""
+        import copy
+
+        for name in ("unet", "text_encoder"):
+            copy.deepcopy(getattr(self, name)).to(torch.float16).save_pretrained(folder / name)
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        self.scheduler.save_pretrained(folder / "scheduler")
+        index = {
+            "_class_name": "StableDiffusionPipeline",
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "safety_checker": [None, None],
+            "feature_extractor": [None, None],
+            "image_encoder": [None, None],
+            "requires_safety_checker": False,
+        }
+        (folder / "model_index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")

@@ -1,0 +1,43 @@
+"""The randomness of one training step, as a pure function of seed and step.
+
+Because nothing else is random, a run that is killed and resumed, or resumed on another number of processes,
+continues the same run: same order of data, same noise, same dropouts.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+class Draws:
+    """What step ``step`` of a run draws: always for the whole batch, of which process ``rank`` keeps its share."""
+
+    def __init__(self, seed: int, step: int, batch: int, rank: int = 0, processes: int = 1) -> None:
+        if batch % processes:
+            raise ValueError(f"a batch of {batch} cannot be shared by {processes} processes")
+        self.seed, self.step, self.batch = seed, step, batch
+        share = batch // processes
+        self._mine = slice(rank * share, (rank + 1) * share)
+        self._generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+
+    def indices(self, count: int) -> Tensor:
+        """Positions in a data set of ``count``: every item once an epoch, in an order of its own each epoch."""
+        places = range(self.step * self.batch, (self.step + 1) * self.batch)
+        chosen = [_order(self.seed, place // count, count)[place % count] for place in places]
+        return torch.stack(chosen)[self._mine]
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise of ``shape`` for every item."""
+        return torch.randn(self.batch, *shape, generator=self._generator)[self._mine]
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1) of ``shape`` for every item."""
+        return torch.rand(self.batch, *shape, generator=self._generator)[self._mine]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed((seed * 7_368_787 + epoch) % 2**63))

@@ -1,0 +1,105 @@
+"""What ``hackamore train CONFIG.toml`` runs: a stage, its settings, and the task they make."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from hackamore.core.errors import HackamoreError
+from hackamore.data.cache import cached, picture_array
+from hackamore.data.pairs import Pair, read_pairs
+from hackamore.training.trainer import RunSettings, Task
+
+
+class _Stage(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path
+    output: Path
+    size: tuple[int, int] = (128, 128)
+    run: RunSettings
+
+    def pairs(self) -> list[Pair]:
+        return read_pairs(self.data)
+
+    def pictures(self) -> Any:
+        return picture_array([pair.picture for pair in self.pairs()], self.size, self.data / ".cache")
+
+
+class AutoencoderStage(_Stage):
+    """Meadow's autoencoder."""
+
+    stage: Literal["autoencoder"]
+    crop: int = 64
+
+    def task(self) -> Task:
+        from hackamore.training.autoencoder import AutoencoderTask
+        from hackamore.training.patches import Patches
+
+        pictures = self.pictures()
+        return AutoencoderTask(pictures, Patches().fit(pictures), self.crop)
+
+
+class BaseStage(_Stage):
+    """Meadow's text encoder and U-Net."""
+
+    stage: Literal["base"]
+    channels: tuple[int, ...] = (64, 128, 192)
+    dropout: float = Field(0.1, ge=0, le=1)
+    words: int = 1024
+
+    def task(self) -> Task:
+        from hackamore.training.base import BaseTask
+        from hackamore.training.patches import Patches
+        from hackamore.training.tokenizer import learn_tokenizer
+
+        captions = [pair.text for pair in self.pairs()]
+        pictures = self.pictures()
+        patches = Patches().fit(pictures)
+
+        def encode() -> Any:
+            chunks = np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 256))
+            made = []
+            for chunk in chunks:
+                x = torch.from_numpy(np.ascontiguousarray(pictures[chunk])).permute(0, 3, 1, 2).float() / 127.5 - 1
+                made.append(patches.encode(x).numpy().astype(np.float16))
+            return np.concatenate(made)
+
+        key = ("latents", float(patches.down.sum()), len(pictures), self.size, [str(p.picture) for p in self.pairs()])
+        latents = cached(self.data / ".cache", key, encode)
+        tokenizer = learn_tokenizer(captions, self.output / "tokenizer", self.words)
+        torch.manual_seed(self.run.seed)
+        return BaseTask(latents, captions, tokenizer, patches, self.channels, self.dropout)
+
+
+Stage = Annotated[AutoencoderStage | BaseStage, Field(discriminator="stage")]
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Stage)
+
+
+def read_stage(path: Path | str, **overrides: Any) -> Any:
+    """The stage that a TOML file describes; ``overrides`` (``run.steps`` as ``steps``) win over the file.
+
+    Raises :class:`HackamoreError` naming the field that is wrong.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            told = tomllib.load(file)
+    except FileNotFoundError as error:
+        raise HackamoreError(f"no such file: {path}", expected="a training configuration (TOML)") from error
+    except tomllib.TOMLDecodeError as error:
+        raise HackamoreError(f"{path} is not TOML", received=str(error)) from error
+    for name, value in overrides.items():
+        if value is not None:
+            (told.setdefault("run", {}) if name in RunSettings.model_fields else told)[name] = value
+    try:
+        return _ADAPTER.validate_python(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise HackamoreError(
+            f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", received=first.get("input")
+        ) from error

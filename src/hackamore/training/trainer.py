@@ -1,0 +1,230 @@
+"""The training loop: one for every task, resumable to the last digit."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from accelerate import Accelerator
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from hackamore.core.errors import Cancelled, HackamoreError, WorkFailed
+from hackamore.core.files import written_whole
+from hackamore.training.draws import Draws
+from hackamore.training.state import Average, load_checkpoint, save_checkpoint
+
+
+class RunSettings(BaseModel):
+    """How long and how fast a run trains. Every field reaches exactly what it names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(gt=0)
+    batch_size: int = Field(16, gt=0)
+    lr: float = Field(1e-3, gt=0, description="learning rate at its height")
+    warmup: int = Field(100, ge=0, description="steps of linear rise")
+    flat: float = Field(0.4, ge=0, le=1, description="share of the run before the cosine fall begins")
+    final: float = Field(0.05, ge=0, le=1, description="learning rate at the end, as a share of lr")
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null keeps none")
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    seed: int = 0
+    log_every: int = Field(50, gt=0)
+    checkpoint_every: int = Field(1000, gt=0)
+    sample_every: int = Field(1000, gt=0)
+
+
+class Task(Protocol):
+    """What is trained. It is an ``nn.Module`` whose call gives the losses of a batch."""
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Optimiser groups: ``params``, and ``scale``, a factor on the learning rate."""
+
+    def batch(self, draws: Draws) -> dict[str, Tensor]:
+        """The inputs of one step, from the step's randomness alone."""
+
+    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Named losses, means over the batch; the one called ``loss`` is minimised."""
+
+    def sample(self, path: Path) -> None:
+        """Write a PNG that shows how far it is."""
+
+    def export(self, folder: Path) -> None:
+        """Write the finished weights."""
+
+
+def learning_rate(step: int, run: RunSettings) -> float:
+    """Factor on ``run.lr`` at ``step``: linear rise, flat, cosine fall to ``run.final``."""
+    if step < run.warmup:
+        return (step + 1) / run.warmup
+    begin = max(run.warmup, round(run.flat * run.steps))
+    if step < begin:
+        return 1.0
+    progress = (step - begin) / max(run.steps - begin, 1)
+    return run.final + (1 - run.final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def train(task: Task, run: RunSettings, output: Path | str, *, resume: bool = True) -> Path:
+    """Train ``task`` for ``run.steps`` steps and export it to ``output``; goes on from the newest checkpoint there.
+
+    While it runs, ``output`` holds ``log.jsonl`` (one line every ``log_every`` steps), ``samples/*.png`` and
+    ``checkpoints/``. Raises :class:`WorkFailed` when the loss is not finite, and :class:`Cancelled` after Ctrl-C,
+    the state saved in either case where it is good.
+    """
+    assert isinstance(task, nn.Module)
+    output = Path(output)
+    checkpoints = output / "checkpoints"
+    accelerator = Accelerator(mixed_precision=run.precision)
+    if run.batch_size % accelerator.num_processes:
+        raise HackamoreError(
+            "the batch cannot be shared evenly",
+            received=f"batch_size {run.batch_size} on {accelerator.num_processes} processes",
+            expected="a multiple of the number of processes",
+        )
+    groups = [{"params": g["params"], "lr": run.lr, "scale": g.get("scale", 1.0)} for g in task.groups()]
+    task.to(accelerator.device)
+    optimiser = torch.optim.AdamW(groups, lr=run.lr, betas=run.betas, weight_decay=run.weight_decay, fused=True)
+    average = Average(task, run.ema) if run.ema is not None else None
+    state = load_checkpoint(checkpoints) if resume else None
+    start = 0
+    if state is not None:
+        start = state["step"]
+        _load_trained(task, state["weights"])
+        optimiser.load_state_dict(state["optimiser"])
+        if average is not None and state["average"] is not None:
+            average.load(state["average"])
+        accelerator.print(f"resuming at step {start}")
+    log = _Log(output / "log.jsonl", start, accelerator)
+    model, optimiser = accelerator.prepare(task, optimiser)
+    trained = [p for p in task.parameters() if p.requires_grad]
+
+    def save(step: int) -> None:
+        if accelerator.is_main_process:
+            save_checkpoint(
+                checkpoints,
+                step,
+                {
+                    "weights": _trained(task),
+                    "optimiser": optimiser.state_dict(),
+                    "average": average.state() if average is not None else None,
+                },
+            )
+
+    def averaged(work: Any, *arguments: Any) -> None:
+        if not accelerator.is_main_process:
+            return
+        if average is not None:
+            average.swap()
+        task.eval()
+        try:
+            with torch.no_grad():
+                work(*arguments)
+        finally:
+            task.train()
+            if average is not None:
+                average.swap()
+
+    task.train()
+    step = start
+    try:
+        for step in range(start, run.steps):
+            draws = Draws(run.seed, step, run.batch_size, accelerator.process_index, accelerator.num_processes)
+            batch = {name: value.to(accelerator.device) for name, value in task.batch(draws).items()}
+            factor = learning_rate(step, run)
+            for group in optimiser.param_groups:
+                group["lr"] = run.lr * factor * group["scale"]
+            losses = model(batch)
+            accelerator.backward(losses["loss"])
+            norm = accelerator.clip_grad_norm_(trained, run.clip)
+            if not torch.isfinite(norm):
+                raise WorkFailed(
+                    f"the training broke at step {step}: gradient norm {float(norm)}, loss {float(losses['loss'])}",
+                    remedy="a smaller lr; the last checkpoint is good",
+                )
+            optimiser.step()
+            optimiser.zero_grad()
+            if average is not None:
+                average.update(step)
+            log.add(step, losses, float(norm), run)
+            if (step + 1) % run.sample_every == 0:
+                averaged(task.sample, output / "samples" / f"step-{step + 1:08d}.png")
+            if (step + 1) % run.checkpoint_every == 0 and step + 1 < run.steps:
+                save(step + 1)
+    except KeyboardInterrupt as stop:
+        if all(p.grad is None for p in trained):
+            save(step)
+        raise Cancelled(f"stopped at step {step}", remedy="the same command goes on from the last checkpoint") from stop
+    if start < run.steps:
+        save(run.steps)
+    averaged(task.export, output)
+    accelerator.end_training()
+    return output
+
+
+def _trained(task: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach() for name, p in task.named_parameters() if p.requires_grad}
+
+
+@torch.no_grad()
+def _load_trained(task: nn.Module, weights: dict[str, Tensor]) -> None:
+    mine = dict(task.named_parameters())
+    wrong = [n for n, w in weights.items() if n not in mine or mine[n].shape != w.shape]
+    absent = [n for n, p in mine.items() if p.requires_grad and n not in weights]
+    if wrong or absent:
+        raise HackamoreError(
+            "the checkpoint belongs to another network",
+            received=", ".join((wrong + absent)[:3]),
+            expected="a checkpoint of the same configuration",
+            remedy="another output folder, or no --resume",
+        )
+    for name, weight in weights.items():
+        mine[name].copy_(weight)
+
+
+class _Log:
+    """Means over ``log_every`` steps, one JSON line each and one line a person can read."""
+
+    def __init__(self, path: Path, start: int, accelerator: Accelerator) -> None:
+        self.path, self.accelerator = path, accelerator
+        self.sums: dict[str, Tensor] = {}
+        self.count, self.since = 0, time.monotonic()
+        if accelerator.is_main_process:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = [row for row in read_log(path) if row["step"] <= start]
+            with written_whole(path) as temporary:
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+    def add(self, step: int, losses: dict[str, Tensor], norm: float, run: RunSettings) -> None:
+        for name, value in {**losses, "norm": torch.tensor(norm)}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach().float().cpu()
+        self.count += 1
+        if (step + 1) % run.log_every and step + 1 != run.steps:
+            return
+        now = time.monotonic()
+        row: dict[str, Any] = {"step": step + 1}
+        row |= {name: round(float(total) / self.count, 6) for name, total in self.sums.items()}
+        row["samples_per_second"] = round(self.count * run.batch_size / (now - self.since), 1)
+        self.sums, self.count, self.since = {}, 0, now
+        if self.accelerator.is_main_process:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            values = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
+            self.accelerator.print(f"step {step + 1}/{run.steps}  {values}", flush=True)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a run's ``log.jsonl``; a last line cut short is dropped."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
