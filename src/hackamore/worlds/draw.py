@@ -21,7 +21,10 @@ NOTHING = 1e6
 
 
 class Eye(NamedTuple):
-    """Viewer and picture plane in pixels: a pixel (px, py) looks along (x, y, z) = (px + ½ - W/2, horizon - py - ½, focal)."""
+    """Viewer and picture plane, in pixels but for the height.
+
+    A pixel (px, py) looks along (px + ½ - width/2, horizon - py - ½, focal).
+    """
 
     height: float
     focal: float
@@ -55,10 +58,7 @@ def _find_surfaces(heights: Floats, distances: NDArray[np.float64], level: float
             if j > 0:
                 above = eye.height + v * distances[j - 1] - before
                 below = eye.height + v * distances[j] - top
-                if above > 0.0 and above - below > 1e-12:
-                    t = min(above / (above - below), 1.0)
-                else:
-                    t = 0.0
+                t = min(above / (above - below), 1.0) if above > 0.0 and above - below > 1e-12 else 0.0
             hits[row] = max(j - 1 + t, 0.0)
             row -= 1
         highest = max(highest, slope)

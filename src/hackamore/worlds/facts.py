@@ -31,9 +31,7 @@ def side_of(mask: NDArray[np.bool_]) -> str:
     return "both"
 
 
-def observe(
-    plan: Plan, light: Light, label: Labels, depth: NDArray[np.float32], focal: float, horizon: float
-) -> dict[str, str]:
+def observe(plan: Plan, light: Light, label: Labels, focal: float, horizon: float) -> dict[str, str]:
     """Attributes of a world; a thing that cannot be seen is "none"."""
     share = np.bincount(label.ravel(), minlength=len(CLASSES)) / label.size
 

@@ -31,9 +31,7 @@ def _sites(land: Land, x: Floats, z: Floats, out: Floats) -> None:
         out[k, 4] = abs(x[k] - way(land, z[k]))
 
 
-def place_trees(
-    rng: np.random.Generator, plan: Plan, land: Land, eye: float, nearest: float, field: float, horizon: float
-) -> Trees:
+def place_trees(rng: np.random.Generator, plan: Plan, land: Land, nearest: float, field: float) -> Trees:
     """Scatter trees in groves over flat dry ground below the snow line, far ones first."""
     count = int(rng.choice([70, 160, 300])) if plan.trees != "none" else 0
     near = nearest * 2.0

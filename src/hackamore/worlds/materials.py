@@ -152,6 +152,42 @@ def snow_share(land: Land, height: float, flatness: float, patch: float, grain: 
 
 
 @compiled
+def laid_over(below: Material, r: float, g: float, b: float, share: float, label: int) -> Material:
+    """A layer that hides ``share`` of what is below it; it gives the class when that is more than half."""
+    return mix(below[0], r, share), mix(below[1], g, share), mix(below[2], b, share), label if share > 0.5 else below[3]
+
+
+@compiled
+def bare_ground(
+    land: Land, x: float, z: float, height: float, flatness: float, patch: float, grain: float, close: float
+) -> Material:
+    """Sand, earth, grass or rock, before shores, roads, forest and snow."""
+    if land.kind == DUNES:
+        return dune_sand(land, x, z, patch, grain, close)
+    if land.kind == CANYON:
+        return mesa_rock(land, height, flatness, patch, grain)
+    grass = meadow(land, x, z, patch, grain)
+    rock = rock_share(land, height, flatness, patch, grain)
+    if rock <= 0.0:
+        return grass
+    r, g, b = bare_rock(land, x, z, height, grain)
+    return laid_over(grass, r, g, b, rock, ROCK)
+
+
+@compiled
+def with_shore(land: Land, below: Material, over: float, flatness: float, patch: float, grain: float) -> Material:
+    """Sand or gravel where the ground is little ``over`` the water; round an oasis, grass."""
+    width = 0.07 if land.kind == ISLANDS or land.kind == COAST else 0.035
+    share = 1.0 - smoothstep(width * 0.7, width, over + 0.02 * (patch - 0.5) + 0.01 * grain)
+    share *= smoothstep(0.7, 0.85, flatness)
+    if land.kind == DUNES and over > 0.015:
+        return laid_over(below, 0.25, 0.42, 0.10, share, GRASS)
+    pale = land.pale_shore
+    r, g, b = mix(0.38, 0.76, pale), mix(0.34, 0.64, pale), mix(0.29, 0.42, pale)
+    return laid_over(below, r + 0.2 * grain, g + 0.2 * grain, b + 0.15 * grain, share, SAND)
+
+
+@compiled
 def material(land: Land, x: float, z: float, height: float, flatness: float, forest: float, pixel: float) -> Material:
     """Colour under white light (linear) and class of the ground; ``pixel`` is the angle of one pixel."""
     near = min(1.0, 0.02 / (z * pixel))
@@ -160,58 +196,23 @@ def material(land: Land, x: float, z: float, height: float, flatness: float, for
     grain = 0.5 * (value_noise(x * 21.0, z * 21.0) - 0.5) * near
     if close > 0.15:
         grain += 0.4 * (value_noise(x * 80.0, z * 80.0) - 0.5) * close
-    if land.kind == DUNES:
-        r, g, b, label = dune_sand(land, x, z, patch, grain, close)
-    elif land.kind == CANYON:
-        r, g, b, label = mesa_rock(land, height, flatness, patch, grain)
-    else:
-        r, g, b, label = meadow(land, x, z, patch, grain)
-        rock = rock_share(land, height, flatness, patch, grain)
-        if rock > 0.0:
-            lr, lg, lb = bare_rock(land, x, z, height, grain)
-            r, g, b = mix(r, lr, rock), mix(g, lg, rock), mix(b, lb, rock)
-            if rock > 0.5:
-                label = ROCK
+    ground = bare_ground(land, x, z, height, flatness, patch, grain, close)
     over = height - land.water_level
     if over < 0.3 and land.kind != CANYON:
-        width = 0.07 if land.kind == ISLANDS or land.kind == COAST else 0.035
-        shore = 1.0 - smoothstep(width * 0.7, width, over + 0.02 * (patch - 0.5) + 0.01 * grain)
-        shore *= smoothstep(0.7, 0.85, flatness)
-        if land.kind == DUNES and over > 0.015:
-            r, g, b = mix(r, 0.25, shore), mix(g, 0.42, shore), mix(b, 0.10, shore)
-            if shore > 0.5:
-                label = GRASS
-        elif shore > 0.0:
-            pale = land.pale_shore
-            r = mix(r, mix(0.38, 0.76, pale) + 0.2 * grain, shore)
-            g = mix(g, mix(0.34, 0.64, pale) + 0.2 * grain, shore)
-            b = mix(b, mix(0.29, 0.42, pale) + 0.15 * grain, shore)
-            if shore > 0.5:
-                label = SAND
+        ground = with_shore(land, ground, over, flatness, patch, grain)
     if land.road > 0.0:
         off = abs(x - way(land, z)) / land.road
         if off < 1.2:
-            road = 1.0 - smoothstep(0.9, 1.1, off + 0.3 * grain)
-            r, g, b = (
-                mix(r, 0.52 + 0.3 * grain, road),
-                mix(g, 0.42 + 0.25 * grain, road),
-                mix(b, 0.30 + 0.2 * grain, road),
-            )
-            if road > 0.5:
-                label = ROAD
+            share = 1.0 - smoothstep(0.9, 1.1, off + 0.3 * grain)
+            ground = laid_over(ground, 0.52 + 0.3 * grain, 0.42 + 0.25 * grain, 0.30 + 0.2 * grain, share, ROAD)
     if forest > 0.01:
-        lr, lg, lb = foliage(land, x, z, near)
-        cover = min(1.0, max(0.0, forest * 2.0 - 0.3))
-        r, g, b = mix(r, lr, cover), mix(g, lg, cover), mix(b, lb, cover)
-        if cover > 0.5:
-            label = FOREST
+        r, g, b = foliage(land, x, z, near)
+        ground = laid_over(ground, r, g, b, min(1.0, max(0.0, forest * 2.0 - 0.3)), FOREST)
     if land.season == WINTER or height > land.snow_line - 0.4:
-        snow = snow_share(land, height, flatness, patch, grain, forest)
+        share = snow_share(land, height, flatness, patch, grain, forest)
         light = 1.0 + 0.25 * grain + 0.06 * (patch - 0.5)
-        r, g, b = mix(r, 0.60 * light, snow), mix(g, 0.64 * light, snow), mix(b, 0.72 * light, snow)
-        if snow > 0.5:
-            label = SNOW
-    return r, g, b, label
+        ground = laid_over(ground, 0.60 * light, 0.64 * light, 0.72 * light, share, SNOW)
+    return ground
 
 
 @compiled

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hackamore.worlds.land import KINDS, SEASONS
-from hackamore.worlds.light import TIMES, WEATHERS
+from hackamore.worlds.land import SEASONS
 
 Weights = dict[str, float]
 
@@ -100,8 +99,3 @@ def _choose_trees(rng: np.random.Generator, terrain: str, season: str, water: st
     return {"winter": "bare", "autumn": "autumn", "spring": "blossom" if rng.random() < 0.4 else "round"}.get(
         season, "round"
     )
-
-
-assert set(TERRAINS) == set(KINDS)
-assert set(TIME_WEIGHTS) == set(TIMES)
-assert set(WEATHER_WEIGHTS) == set(WEATHERS)

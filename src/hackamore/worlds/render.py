@@ -91,7 +91,7 @@ def render_scene(scene: Scene, width: int, height: int, supersample: int = 2) ->
             layers.colour, scene.precipitation, (w * h) ** 0.5 / 200, scene.plan.precipitation == "rain", bright
         )
     camera = Camera(focal / supersample, horizon / supersample, view.eye, width, height)
-    attributes = observe(scene.plan, light, label, depth, camera.focal, camera.horizon)
+    attributes = observe(scene.plan, light, label, camera.focal, camera.horizon)
     caption = write_caption(np.random.default_rng((scene.seed, 1)), attributes)
     return World(scene.seed, to_bytes(layers.colour, supersample), label, depth, normal, caption, attributes, camera)
 

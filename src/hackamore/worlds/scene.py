@@ -61,7 +61,7 @@ def make_scene(seed: int) -> Scene:
     view = replace(view, eye=eye)
     waves = float(rng.uniform(0.7, 1.4) if plan.water == "sea" else rng.choice([0.15, 0.4, 0.9]))
     light = choose_light(rng, plan.time, plan.weather, _deep_water(rng, plan), waves)
-    trees = place_trees(rng, plan, land, view.eye, view.nearest, view.field, view.horizon)
+    trees = place_trees(rng, plan, land, view.nearest, view.field)
     return Scene(seed, plan, land, light, view, trees, rng.random((200, 3)))
 
 

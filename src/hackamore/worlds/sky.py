@@ -40,7 +40,7 @@ def star(dx: float, dy: float, dz: float) -> float:
     """Brightness of the stars in a direction: a small round dot in a few cells of a fine lattice."""
     a, b = dx / dz * 105.0, dy / dz * 105.0
     i, k = math.floor(a), math.floor(b)
-    chance = LATTICE[(int(k) * 7 + int(i) * 3) & 63, (int(i) * 5 + (int(k) >> 3)) & 63]
+    chance = float(LATTICE[(int(k) * 7 + int(i) * 3) & 63, (int(i) * 5 + (int(k) >> 3)) & 63])
     if chance < 0.972:
         return 0.0
     x, y = a - i - 0.5, b - k - 0.5

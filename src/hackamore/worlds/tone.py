@@ -59,11 +59,9 @@ def precipitate(colour: Floats, places: NDArray[np.float64], scale: float, rain:
 
 def to_bytes(colour: Floats, supersample: int) -> NDArray[np.uint8]:
     """Average squares of ``supersample``² pixels and round to bytes."""
-    if supersample > 1:
-        s = supersample
-        total = np.zeros((colour.shape[0] // s, colour.shape[1] // s, 3), np.float32)
-        for dy in range(s):
-            for dx in range(s):
-                total += colour[dy::s, dx::s]
-        colour = total / np.float32(s * s)
-    return (colour * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+    s = supersample
+    total = np.zeros((colour.shape[0] // s, colour.shape[1] // s, 3), np.float32)
+    for dy in range(s):
+        for dx in range(s):
+            total += colour[dy::s, dx::s]
+    return (total * np.float32(255.0 / (s * s)) + np.float32(0.5)).astype(np.uint8)
