@@ -24,7 +24,9 @@ def load_control(name: str | Path, base: Any) -> Any:
     known = embedded()
     folder = known.get(str(name), Path(name))
     if folder.is_dir():
-        return read_branch(folder, base)
+        branch = read_branch(folder, base)
+        branch.name = str(name) if str(name) in known else folder.resolve().name
+        return branch
     if folder.exists():
         raise HackamoreError(f"{name} is a file", expected="a ControlNet folder in diffusers' layout")
     raise unknown_name("control", str(name), list(known))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hackamore.core.image import from_hint
 from hackamore.training.draws import Draws
 from hackamore.training.patches import Patches
-from hackamore.training.sheets import write_sheet
+from hackamore.evaluation.sheets import write_sheet
 
 PINNED_LOGVAR = -20.0
 
@@ -93,7 +93,7 @@ class AutoencoderTask(nn.Module):
     def sample(self, path: Path) -> None:
         """True pictures above their reconstructions."""
         chosen = self.pictures[:: max(1, len(self.pictures) // 8)][:8]
-        x = torch.from_numpy(np.ascontiguousarray(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = torch.from_numpy(np.array(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1
         made = self.vae.decode(self.vae.encode(x).latent_dist.mean).sample
         write_sheet(path, from_hint(torch.cat([x, made]) / 2 + 0.5), columns=8)
 

@@ -19,7 +19,7 @@ from hackamore.core.image import from_hint
 from hackamore.sampling.loop import Step, noise_like, sample
 from hackamore.training.draws import Draws
 from hackamore.training.patches import Patches
-from hackamore.training.sheets import write_sheet
+from hackamore.evaluation.sheets import write_sheet
 
 PROBES = (
     "a snowy mountain with a lake at noon, clear sky, winter",
@@ -98,8 +98,10 @@ class BaseTask(nn.Module):
         patches: Patches,
         channels: tuple[int, ...] = (64, 128, 192),
         dropout: float = 0.1,
+        vae: Path | None = None,
     ) -> None:
         super().__init__()
+        self.vae = vae
         self.latents, self.tokenizer, self.dropout = latents, tokenizer, dropout
         self.patches = patches
         self.tokens = self._tokens(captions)
@@ -153,7 +155,10 @@ class BaseTask(nn.Module):
     def export(self, folder: Path) -> None:
         """``unet``, ``text_encoder``, ``tokenizer``, ``scheduler`` and ``model_index.json`` in diffusers' layout, fp16."""
         import copy
+        import shutil
 
+        if self.vae is not None:
+            shutil.copytree(self.vae, folder / "vae", dirs_exist_ok=True)
         for name in ("unet", "text_encoder"):
             copy.deepcopy(getattr(self, name)).to(torch.float16).save_pretrained(folder / name)
         self.tokenizer.save_pretrained(folder / "tokenizer")

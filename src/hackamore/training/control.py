@@ -18,7 +18,7 @@ from hackamore.core.image import from_hint
 from hackamore.sampling.loop import Step, noise_like, sample
 from hackamore.sampling.schedulers import make_scheduler
 from hackamore.training.draws import Draws
-from hackamore.training.sheets import write_sheet
+from hackamore.evaluation.sheets import write_sheet
 
 Hints = Callable[[NDArray[np.intp], Tensor], Tensor]
 """Positions in the data and uniform numbers N×2 (for random thresholds) → hints N×3×H×W in [0, 1]."""

@@ -26,7 +26,7 @@ class Patches(nn.Module):
     def fit(self, pictures: NDArray[np.uint8], most: int = 2000) -> Patches:
         """Fit on at most ``most`` of ``pictures``, N×H×W×3 uint8."""
         chosen = pictures[:: max(1, len(pictures) // most)][:most]
-        x = torch.from_numpy(np.ascontiguousarray(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = torch.from_numpy(np.array(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1
         flat = F.unfold(x, self.side, stride=self.side).transpose(1, 2).reshape(-1, 3 * self.side**2).double()
         mean = flat.mean(0)
         values, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))

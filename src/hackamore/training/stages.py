@@ -49,6 +49,7 @@ class BaseStage(_Stage):
     """Meadow's text encoder and U-Net."""
 
     stage: Literal["base"]
+    vae: Path | None = Field(None, description="a finished autoencoder's folder, copied beside the U-Net at the end")
     channels: tuple[int, ...] = (64, 128, 192)
     dropout: float = Field(0.1, ge=0, le=1)
     words: int = 1024
@@ -63,21 +64,61 @@ class BaseStage(_Stage):
         patches = Patches().fit(pictures)
 
         def encode() -> Any:
-            chunks = np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 256))
-            made = []
-            for chunk in chunks:
-                x = torch.from_numpy(np.ascontiguousarray(pictures[chunk])).permute(0, 3, 1, 2).float() / 127.5 - 1
-                made.append(patches.encode(x).numpy().astype(np.float16))
-            return np.concatenate(made)
+            return _encoded(patches, pictures)
 
-        key = ("latents", float(patches.down.sum()), len(pictures), self.size, [str(p.picture) for p in self.pairs()])
+        key = ("patches", float(patches.down.sum()), len(pictures), self.size, [str(p.picture) for p in self.pairs()])
         latents = cached(self.data / ".cache", key, encode)
         tokenizer = learn_tokenizer(captions, self.output / "tokenizer", self.words)
         torch.manual_seed(self.run.seed)
-        return BaseTask(latents, captions, tokenizer, patches, self.channels, self.dropout)
+        return BaseTask(latents, captions, tokenizer, patches, self.channels, self.dropout, self.vae)
 
 
-Stage = Annotated[AutoencoderStage | BaseStage, Field(discriminator="stage")]
+class ControlStage(_Stage):
+    """A ControlNet on a finished base."""
+
+    stage: Literal["control"]
+    base: str = "meadow"
+    kind: str
+    init: Path | None = Field(None, description="a control to go on from, instead of a fresh one")
+    prompt_dropout: float = Field(0.3, ge=0, le=1)
+    timesteps: Literal["uniform", "cubic"] = "cubic"
+    zero_scale: float = Field(3.0, gt=0, description="learning rate of zero convolutions and hint encoder, times lr")
+
+    def task(self) -> Task:
+        from hackamore.bases.catalog import load_base
+        from hackamore.controls.branch import new_control
+        from hackamore.controls.catalog import load_control
+        from hackamore.data.hints import hint_source
+        from hackamore.training.control import ControlTask
+
+        base = load_base(self.base)
+        pictures = self.pictures()
+        key = ("encoded", base.sha256, len(pictures), self.size, [str(pair.picture) for pair in self.pairs()])
+        latents = cached(self.data / ".cache", key, lambda: _encoded(base, pictures))
+        torch.manual_seed(self.run.seed)
+        branch = new_control(base, self.kind) if self.init is None else load_control(self.init, base)
+        return ControlTask(
+            base,
+            branch,
+            latents,
+            [pair.text for pair in self.pairs()],
+            hint_source(self.kind, self.data, pictures, self.size),
+            prompt_dropout=self.prompt_dropout,
+            timesteps=self.timesteps,
+            zero_scale=self.zero_scale,
+        )
+
+
+def _encoded(base: Any, pictures: Any) -> Any:
+    """All pictures as latents N×C×h×w, fp16."""
+    made = []
+    for first in range(0, len(pictures), 64):
+        x = torch.from_numpy(np.array(pictures[first : first + 64])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        made.append(base.encode(x).cpu().numpy().astype(np.float16))
+    return np.concatenate(made)
+
+
+Stage = Annotated[AutoencoderStage | BaseStage | ControlStage, Field(discriminator="stage")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Stage)
 
 

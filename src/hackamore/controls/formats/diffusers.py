@@ -15,6 +15,8 @@ from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256, written_whole
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+CONDITION = "hackamore.condition"
+"""Where the weights file's header says which kind of hint the control was trained on."""
 MARK = "controlnet_cond_embedding.conv_in.weight"
 
 _THEIRS = {
@@ -65,10 +67,8 @@ def read_branch(folder: Path, base: Any) -> Branch:
             parameter.copy_(weights[name])
     branch.requires_grad_(False).eval()
     branch.sha256 = {WEIGHTS: sha256(folder / WEIGHTS)}
-    config = folder / "config.json"
-    told = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
-    branch.condition = told.get("hackamore_condition")
-    branch.name = branch.condition or folder.name
+    branch.condition = read_metadata(folder / WEIGHTS).get(CONDITION)
+    branch.name = folder.resolve().name
     return branch
 
 
@@ -86,14 +86,12 @@ def write_branch(branch: Branch, base: Any, folder: Path, dtype: torch.dtype | N
     config["conditioning_channels"] = encoder.conv_in.in_channels
     config["controlnet_conditioning_channel_order"] = "rgb"
     config["global_pool_conditions"] = False
-    if branch.condition:
-        config["hackamore_condition"] = branch.condition
     weights = {
         their_name(name): parameter.detach().to("cpu", dtype or parameter.dtype).contiguous()
         for name, parameter in branch.named_parameters()
     }
     with written_whole(folder / WEIGHTS) as path:
-        save_file(weights, path, metadata={"format": "pt"})
+        save_file(weights, path, metadata={"format": "pt"} | ({CONDITION: branch.condition} if branch.condition else {}))
     with written_whole(folder / "config.json") as path:
         path.write_text(json.dumps(config, indent=2, default=list), encoding="utf-8")
     return folder / WEIGHTS
@@ -112,6 +110,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise HackamoreError(
             f"{path} is damaged or not a safetensors file", received=str(error)[:200], expected="a whole .safetensors file"
         ) from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The header's metadata of a ``.safetensors`` file."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})
 
 
 def check_keys(source: Path, expected: dict[str, Any], found: dict[str, Tensor]) -> None:

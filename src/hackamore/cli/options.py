@@ -1,0 +1,123 @@
+"""What several commands read in the same way: sizes, control specs, where results go."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hackamore.core.errors import HackamoreError
+
+UNIT_KEYS = ("scale", "start", "end", "schedule", "mask", "model", "hint", "resize")
+
+
+@dataclass(frozen=True)
+class ControlSpec:
+    """One ``--control``: the kind, the picture, what the unit is told, and the annotator's parameters."""
+
+    kind: str
+    image: Path
+    unit: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``WxH`` or one number for a square → (width, height)."""
+    parts = text.lower().replace("×", "x").split("x")
+    try:
+        sides = [int(part) for part in parts]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or min(sides) < 1 or max(sides) > 16384:
+        raise HackamoreError("the size is not understood", received=text, expected="WIDTHxHEIGHT, such as 128x128")
+    return sides[0], sides[-1]
+
+
+def parse_control(text: str) -> ControlSpec:
+    """``kind=IMAGE,key=value…`` or a JSON object with ``kind``, ``image`` and the same keys."""
+    told = _from_json(text) if text.lstrip().startswith("{") else _from_words(text)
+    kind, image = told.pop("kind", None), told.pop("image", None)
+    if not kind or not image:
+        raise HackamoreError(
+            "the control is not understood",
+            received=text,
+            expected="kind=IMAGE,key=value…, such as canny=photo.jpg,scale=0.8, or the same as JSON",
+        )
+    unit = {key: told.pop(key) for key in UNIT_KEYS if key in told}
+    for key in ("scale", "start", "end"):
+        if key in unit:
+            unit[key] = _number(key, unit[key])
+    if "hint" in unit:
+        unit["hint"] = _truth(unit["hint"])
+    return ControlSpec(str(kind), Path(str(image)), unit, told)
+
+
+def free_paths(out: Path | None, count: int, default: str, overwrite: bool) -> list[Path]:
+    """Where ``count`` pictures go: a file for one, a folder for several; an existing file is an error."""
+    out = out or Path(default)
+    if count == 1 and (out.suffix.lower() == ".png" or not (out.suffix or out.is_dir())):
+        paths = [out if out.suffix else out / "000.png"]
+    elif count == 1 and out.is_dir():
+        paths = [out / "000.png"]
+    elif out.suffix and not out.is_dir():
+        expected = "a folder for several pictures" if count > 1 else "a file ending in .png, or a folder"
+        raise HackamoreError("pictures cannot be written there", received=str(out), expected=expected)
+    else:
+        paths = [out / f"{number:03d}.png" for number in range(count)]
+    taken = [path for path in paths if path.exists()]
+    if taken and not overwrite:
+        raise HackamoreError(f"{taken[0]} exists already", remedy="another --out, or --overwrite")
+    folder = paths[0].parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".hackamore-{paths[0].stem}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise HackamoreError(
+            f"cannot write to {folder}", received=error.strerror, expected="a folder that can be written"
+        ) from error
+    return paths
+
+
+def _from_json(text: str) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise HackamoreError("the control is not valid JSON", received=f"{text} ({error})") from error
+    return dict(told)
+
+
+def _from_words(text: str) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for place, part in enumerate(text.split(",")):
+        key, sign, value = part.partition("=")
+        if not sign or not key.strip() or not value.strip():
+            raise HackamoreError(
+                f"the control has a part that is not key=value: {part!r}",
+                received=text,
+                expected="kind=IMAGE,key=value…; JSON for paths with commas",
+            )
+        if place == 0:
+            told |= {"kind": key.strip(), "image": value.strip()}
+        elif key.strip() in told:
+            raise HackamoreError(f"the control says {key.strip()!r} twice", received=text)
+        else:
+            told[key.strip()] = value.strip()
+    return told
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise HackamoreError(f"{key} of a control is not a number", received=value) from error
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "yes", "1", "false", "no", "0"):
+        return str(value).lower() in ("true", "yes", "1")
+    raise HackamoreError("hint of a control is not true or false", received=value)

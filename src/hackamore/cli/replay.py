@@ -1,0 +1,34 @@
+"""``hackamore replay``: the same picture again, from the Recipe inside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hackamore.cli.options import free_paths
+from hackamore.cli.show import note, progress_bar
+
+
+def run(
+    image: Annotated[Path, typer.Argument(help="A PNG that hackamore wrote.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write it; beside the original when absent.")] = None,
+    find: Annotated[Path, typer.Option(help="Folder with the bases and controls that are not embedded.")] = Path("."),
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+) -> None:
+    """Make the picture again from the Recipe inside it, and say what differs."""
+    from hackamore.core.recipe import read_recipe
+
+    recipe = read_recipe(image)
+    (path,) = free_paths(out, 1, str(image.with_name(f"{image.stem}-replay.png")), overwrite)
+
+    from hackamore.generate import replay
+
+    with progress_bar("replaying", recipe.steps) as show:
+        result = replay(recipe, find=find, progress=lambda told: show(told.step.index + 1))
+    for difference in recipe.differences(result.images[0].recipe):
+        note(f"notice: {difference}; the picture may differ")
+    result.images[0].save(path)
+    same = path.read_bytes() == image.read_bytes()
+    print(f"{path}: {'the same bytes' if same else 'not the same bytes'}")

@@ -1,0 +1,27 @@
+"""``hackamore world``: render paired training data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hackamore.cli.options import parse_size
+from hackamore.cli.show import progress_bar
+
+
+def run(
+    out: Annotated[Path, typer.Option(help="Folder of the pairs.")],
+    count: Annotated[int, typer.Option(help="How many worlds.")] = 1000,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT, or one number for a square.")] = "128",
+    seed: Annotated[int, typer.Option(help="Seed of the first; evaluation uses 9000000 and above.")] = 0,
+    hint: Annotated[list[str] | None, typer.Option(help="seg, depth or normal; the first is the one in the index.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; all cores when absent.")] = None,
+) -> None:
+    """Render worlds with their hints and captions, in both data layouts; goes on where it was stopped."""
+    from hackamore.data.worlds import write_worlds
+
+    with progress_bar("rendering", count) as show:
+        write_worlds(out, count, parse_size(size), seed, tuple(hint or ["seg"]), workers, lambda done, _: show(done))
+    print(f"{out}: {count} worlds")
