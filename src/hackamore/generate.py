@@ -170,9 +170,7 @@ def _cut_prompts(base: Base, prompts: list[str]) -> list[str]:
     ]
 
 
-def _check(
-    prompts: list[str], seed: int, steps: int, guidance: float, controls: Sequence[Unit], size: Size
-) -> None:
+def _check(prompts: list[str], seed: int, steps: int, guidance: float, controls: Sequence[Unit], size: Size) -> None:
     if not 1 <= len(prompts) <= MOST_PICTURES:
         raise HackamoreError("the number of pictures is out of range", received=len(prompts), expected="1 to 1000")
     if not 0 <= seed < 2**63 - len(prompts):
@@ -198,9 +196,7 @@ def _check(
                 )
 
 
-def replay(
-    recipe: Recipe, *, find: Path | str = ".", progress: Callable[[Progress], None] | None = None
-) -> Result:
+def replay(recipe: Recipe, *, find: Path | str = ".", progress: Callable[[Progress], None] | None = None) -> Result:
     """Make the picture of a Recipe again, with the weights that its names stand for now.
 
     Names that no catalogue knows are looked for in the folder ``find``. Thread count, dtype and backend are as recorded
@@ -219,7 +215,9 @@ def replay(
         base = load_base(found(recipe.base, BASES), device=backend, dtype=getattr(torch, recipe.machine.dtype))
         units = []
         for unit in recipe.units:
-            settings = {"schedule": unit.schedule} if unit.schedule else unit.model_dump(include={"scale", "start", "end"})
+            settings = (
+                {"schedule": unit.schedule} if unit.schedule else unit.model_dump(include={"scale", "start", "end"})
+            )
             mask = None if unit.mask is None else extract(unit.mask)
             control = load_control(found(unit.control, embedded()), base)
             units.append(control.unit(extract(unit.hint), mask=mask, **settings))

@@ -18,7 +18,9 @@ class Canny(Annotator):
     kind: ClassVar[str] = "canny"
     sized: ClassVar[bool] = True
 
-    low: int | None = Field(None, ge=1, le=1000, description="weak-edge threshold on the gradient; automatic when absent")
+    low: int | None = Field(
+        None, ge=1, le=1000, description="weak-edge threshold on the gradient; automatic when absent"
+    )
     high: int | None = Field(None, ge=1, le=1000, description="strong-edge threshold; automatic when absent")
     density: float = Field(0.08, gt=0, lt=0.5, description="share of edge pixels that automatic thresholds aim at")
 

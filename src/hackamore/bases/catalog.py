@@ -48,7 +48,9 @@ def load_base(name: str | Path, *, device: str | None = None, dtype: str | torch
     if folder.is_dir():
         return load_folder(folder, folder.name, place, kind)
     if folder.exists():
-        raise HackamoreError(f"{name} is a file", expected=f"a folder in diffusers' layout, or one of: {', '.join(BASES)}")
+        raise HackamoreError(
+            f"{name} is a file", expected=f"a folder in diffusers' layout, or one of: {', '.join(BASES)}"
+        )
     raise unknown_name("base", str(name), list(BASES))
 
 

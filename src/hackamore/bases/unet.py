@@ -100,7 +100,10 @@ class UNetBase:
             told["down_block_additional_residuals"] = residuals.skips
         if residuals is not None and residuals.mid is not None:
             told["mid_block_additional_residual"] = residuals.mid
-            told.setdefault("down_block_additional_residuals", (torch.zeros((), dtype=x.dtype, device=x.device),) * len(self.sites.skips))
+            told.setdefault(
+                "down_block_additional_residuals",
+                (torch.zeros((), dtype=x.dtype, device=x.device),) * len(self.sites.skips),
+            )
         made: Tensor = self.unet(
             x, t, encoder_hidden_states=text.tokens, added_cond_kwargs=text.added or None, **told
         ).sample
@@ -125,7 +128,9 @@ def encoder_of(unet: Any) -> Any:
     return copy.deepcopy(trunk)
 
 
-def run_encoder(trunk: Any, x: Tensor, t: Tensor, text: Text, hint: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+def run_encoder(
+    trunk: Any, x: Tensor, t: Tensor, text: Text, hint: Tensor | None = None
+) -> tuple[list[Tensor], Tensor]:
     """Run a U-Net's encoder, ``hint`` (shaped like ``conv_in``'s output) added after ``conv_in``: its skips and mid."""
     embedded = trunk.time_embedding(trunk.get_time_embed(sample=x, timestep=t))
     if text.added:

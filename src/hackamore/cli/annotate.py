@@ -33,7 +33,9 @@ def run(
         return
     if kind is None or image is None or out is None:
         raise HackamoreError(
-            "something is missing", expected="hackamore annotate KIND IMAGE -o HINT.png", remedy="hackamore annotate --list"
+            "something is missing",
+            expected="hackamore annotate KIND IMAGE -o HINT.png",
+            remedy="hackamore annotate --list",
         )
     parameters = dict(_pair(text) for text in set_ or [])
     annotator_class(kind)

@@ -19,7 +19,9 @@ PROMPTS = (
 
 
 def run(
-    out: Annotated[Path, typer.Option(help="Folder of the pictures; files of an earlier demo are replaced.")] = Path("out/demo"),
+    out: Annotated[Path, typer.Option(help="Folder of the pictures; files of an earlier demo are replaced.")] = Path(
+        "out/demo"
+    ),
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the first picture.")] = 7,
 ) -> None:

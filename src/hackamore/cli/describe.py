@@ -56,7 +56,9 @@ def _control(path: Path) -> dict[str, object]:
 
     weights = read_weights(path / WEIGHTS)
     if MARK not in weights:
-        raise HackamoreError(f"{path} is neither a base nor a control that is known", received=next(iter(weights), "nothing"))
+        raise HackamoreError(
+            f"{path} is neither a base nor a control that is known", received=next(iter(weights), "nothing")
+        )
     text = next(w.shape[1] for key, w in weights.items() if key.endswith("attn2.to_k.weight"))
     condition = read_metadata(path / WEIGHTS).get(CONDITION)
     return {

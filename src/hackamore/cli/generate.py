@@ -24,10 +24,14 @@ def run(
     negative: Annotated[str, typer.Option(help="What the picture should not show.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the first picture; picture k has seed + k.")] = 0,
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 is none. The base's own when absent.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Guidance scale; 1 is none. The base's own when absent.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT. The base's own when absent.")] = None,
     num: Annotated[int, typer.Option(help="How many pictures.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="ddim, euler, euler_a, dpm++_2m, dpm++_2m_karras, unipc, lcm.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="ddim, euler, euler_a, dpm++_2m, dpm++_2m_karras, unipc, lcm.")
+    ] = None,
     show_hint: Annotated[Path | None, typer.Option(help="Write the very hint the first control receives.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; chosen when absent.")] = None,
     dtype: Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; chosen when absent.")] = None,
@@ -48,8 +52,8 @@ def run(
     hints = [read_hint(spec, base) for spec in specs]
 
     from hackamore.bases.catalog import load_base
-    from hackamore.core.image import png
     from hackamore.core.files import written_whole
+    from hackamore.core.image import png
     from hackamore.generate import generate
 
     loaded = load_base(base, device=device, dtype=dtype)

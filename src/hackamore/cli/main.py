@@ -51,7 +51,9 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
-        _fail(f"hackamore failed: {type(error).__name__}: {error}\ntry: the same command with --debug, and report it", 1)
+        _fail(
+            f"hackamore failed: {type(error).__name__}: {error}\ntry: the same command with --debug, and report it", 1
+        )
 
 
 def _fail(words: str, code: int) -> None:

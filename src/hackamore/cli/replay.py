@@ -14,7 +14,7 @@ from hackamore.cli.show import note, progress_bar
 def run(
     image: Annotated[Path, typer.Argument(help="A PNG that hackamore wrote.")],
     out: Annotated[Path | None, typer.Option(help="Where to write it; beside the original when absent.")] = None,
-    find: Annotated[Path, typer.Option(help="Folder with the bases and controls that are not embedded.")] = Path("."),
+    find: Annotated[Path, typer.Option(help="Folder with the bases and controls that are not embedded.")] = Path(),
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
     """Make the picture again from the Recipe inside it, and say what differs."""

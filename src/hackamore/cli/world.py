@@ -16,7 +16,9 @@ def run(
     count: Annotated[int, typer.Option(help="How many worlds.")] = 1000,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT, or one number for a square.")] = "128",
     seed: Annotated[int, typer.Option(help="Seed of the first; evaluation uses 9000000 and above.")] = 0,
-    hint: Annotated[list[str] | None, typer.Option(help="seg, depth or normal; the first is the one in the index.")] = None,
+    hint: Annotated[
+        list[str] | None, typer.Option(help="seg, depth or normal; the first is the one in the index.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; all cores when absent.")] = None,
 ) -> None:
     """Render worlds with their hints and captions, in both data layouts; goes on where it was stopped."""

@@ -51,7 +51,9 @@ def window(scale: float = 1.0, start: float = 0.0, end: float = 1.0) -> Window:
     check_scale(scale)
     for name, value in (("start", start), ("end", end)):
         if not (math.isfinite(value) and 0 <= value <= 1):
-            raise HackamoreError(f"{name} of a control is out of range", received=value, expected="a share of the steps, 0 to 1")
+            raise HackamoreError(
+                f"{name} of a control is out of range", received=value, expected="a share of the steps, 0 to 1"
+            )
     if start > end:
         raise HackamoreError(
             "a control starts after it ends", received=f"start {start:g}, end {end:g}", expected="start ≤ end"

@@ -39,7 +39,8 @@ class Unit:
         told = [name for name, value in (("scale", scale), ("start", start), ("end", end)) if value is not None]
         if schedule is not None and told:
             raise HackamoreError(
-                f"a control has a schedule and {' and '.join(told)}", expected="either a schedule, or scale, start and end"
+                f"a control has a schedule and {' and '.join(told)}",
+                expected="either a schedule, or scale, start and end",
             )
         self.strength: Schedule | Window
         if schedule is None:

@@ -12,7 +12,9 @@ class HackamoreError(Exception):
 
     exit_code = 2
 
-    def __init__(self, what: str, *, received: object = None, expected: object = None, remedy: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, received: object = None, expected: object = None, remedy: str | None = None
+    ) -> None:
         self.what = what
         self.received = received
         self.expected = expected

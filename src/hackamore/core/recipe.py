@@ -127,7 +127,9 @@ def read_recipe(path: Path | str) -> Recipe:
     try:
         return Recipe.model_validate_json(text)
     except ValidationError as error:
-        raise HackamoreError(f"the recipe inside {path} is not understood", received=str(error.errors()[0]["msg"])) from error
+        raise HackamoreError(
+            f"the recipe inside {path} is not understood", received=str(error.errors()[0]["msg"])
+        ) from error
 
 
 def embed(picture: Picture) -> str:

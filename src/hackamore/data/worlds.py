@@ -156,6 +156,6 @@ def _depth_picture(depth: Any) -> Any:
     """Depth in world units (inf for the sky) → relative inverse depth as MiDaS gives it: near is white, far is black."""
     near = 1.0 / np.maximum(depth, 1e-6)
     finite = near[near > 0]
-    low, high = (np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0))
+    low, high = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
     scaled = np.clip((near - low) / max(high - low, 1e-6), 0, 1)
     return np.repeat((np.where(near > 0, scaled, 0) * 255).astype(np.uint8)[..., None], 3, axis=2)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hackamore.core.image import from_hint
+from hackamore.evaluation.sheets import write_sheet
 from hackamore.training.draws import Draws
 from hackamore.training.patches import Patches
-from hackamore.evaluation.sheets import write_sheet
 
 PINNED_LOGVAR = -20.0
 

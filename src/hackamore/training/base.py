@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from hackamore.core.image import from_hint
+from hackamore.evaluation.sheets import write_sheet
 from hackamore.sampling.loop import Step, noise_like, sample
 from hackamore.training.draws import Draws
 from hackamore.training.patches import Patches
-from hackamore.evaluation.sheets import write_sheet
 
 PROBES = (
     "a snowy mountain with a lake at noon, clear sky, winter",

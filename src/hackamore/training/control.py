@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from hackamore.bases.base import Text
 from hackamore.controls.branch import Branch
 from hackamore.core.image import from_hint
+from hackamore.evaluation.sheets import write_sheet
 from hackamore.sampling.loop import Step, noise_like, sample
 from hackamore.sampling.schedulers import make_scheduler
 from hackamore.training.draws import Draws
-from hackamore.evaluation.sheets import write_sheet
 
 Hints = Callable[[NDArray[np.intp], Tensor], Tensor]
 """Positions in the data and uniform numbers N×2 (for random thresholds) → hints N×3×H×W in [0, 1]."""
@@ -75,9 +75,7 @@ class ControlTask(nn.Module):
         latents = torch.from_numpy(np.asarray(self.latents[places.numpy()], np.float32))
         u = draws.uniform()
         share = 1 - u**3 if self.timesteps == "cubic" else u
-        text = torch.where(
-            draws.uniform(1, 1) < self.prompt_dropout, self.empty, self.text[self.caption_of[places]]
-        )
+        text = torch.where(draws.uniform(1, 1) < self.prompt_dropout, self.empty, self.text[self.caption_of[places]])
         return {
             "latents": latents,
             "noise": draws.normal(*latents.shape[1:]),

@@ -50,7 +50,9 @@ def read_branch(folder: Path, base: Any) -> Branch:
     """
     weights = read_weights(folder / WEIGHTS)
     if MARK not in weights:
-        raise HackamoreError(f"{folder} is not a diffusers ControlNet", received=next(iter(weights), "no keys"), expected=MARK)
+        raise HackamoreError(
+            f"{folder} is not a diffusers ControlNet", received=next(iter(weights), "no keys"), expected=MARK
+        )
     _check_family(folder, weights, base)
     widths = (
         weights[MARK].shape[0],
@@ -91,7 +93,9 @@ def write_branch(branch: Branch, base: Any, folder: Path, dtype: torch.dtype | N
         for name, parameter in branch.named_parameters()
     }
     with written_whole(folder / WEIGHTS) as path:
-        save_file(weights, path, metadata={"format": "pt"} | ({CONDITION: branch.condition} if branch.condition else {}))
+        save_file(
+            weights, path, metadata={"format": "pt"} | ({CONDITION: branch.condition} if branch.condition else {})
+        )
     with written_whole(folder / "config.json") as path:
         path.write_text(json.dumps(config, indent=2, default=list), encoding="utf-8")
     return folder / WEIGHTS
@@ -108,7 +112,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise HackamoreError(
-            f"{path} is damaged or not a safetensors file", received=str(error)[:200], expected="a whole .safetensors file"
+            f"{path} is damaged or not a safetensors file",
+            received=str(error)[:200],
+            expected="a whole .safetensors file",
         ) from error
 
 
@@ -140,7 +146,7 @@ def check_keys(source: Path, expected: dict[str, Any], found: dict[str, Tensor])
 def _check_family(folder: Path, weights: dict[str, Tensor], base: Any) -> None:
     text = next((w.shape[1] for key, w in weights.items() if key.endswith("attn2.to_k.weight")), None)
     first = weights["conv_in.weight"].shape[0] if "conv_in.weight" in weights else None
-    if text is not None and text != base.sites.text_width or first is not None and first != base.sites.skips[0]:
+    if (text is not None and text != base.sites.text_width) or (first is not None and first != base.sites.skips[0]):
         family = FAMILIES.get(text or 0, "unknown")
         raise HackamoreError(
             f"the control {folder.name} does not fit the base {base.name}",

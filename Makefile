@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check bench meadow clean
+
+demo: $(STAMP)
+	$(BIN)/hackamore demo
+
+test: check
+	$(BIN)/pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/generation.py
+
+# The embedded base from nothing: worlds, autoencoder, base, controls, inspector, figures. Every stage resumes.
+MEADOW := runs/meadow
+WORLDS ?= 24000
+meadow: $(STAMP)
+	$(BIN)/hackamore world --out $(MEADOW)/worlds --count $(WORLDS) --size 128 --hint seg
+	$(BIN)/hackamore train configs/meadow/autoencoder.toml
+	$(BIN)/hackamore train configs/meadow/base.toml
+	$(BIN)/hackamore train configs/meadow/canny.toml
+	$(BIN)/hackamore train configs/meadow/seg.toml
+	$(BIN)/hackamore train configs/meadow/inspector.toml
+	$(BIN)/python benchmarks/install_meadow.py $(MEADOW)
+	$(BIN)/python benchmarks/fidelity.py
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) out dist build
