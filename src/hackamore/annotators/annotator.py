@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -9,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from hackamore.core.image import Picture
 
 
-class Annotator(BaseModel):
-    """Its fields are its parameters: their types, defaults, ranges and descriptions become options and documentation."""
+class Annotator(BaseModel, ABC):
+    """Its fields are its parameters: types, defaults, ranges and descriptions become options and documentation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,6 +22,6 @@ class Annotator(BaseModel):
     sized: ClassVar[bool] = False
     """Whether it works on the picture at its final size (edges do), rather than its hint being resized afterwards."""
 
+    @abstractmethod
     def __call__(self, picture: Picture) -> Picture:
         """The hint of ``picture`` (H×W×3 uint8 RGB), of the same size."""
-        raise TypeError(f"{type(self).__name__} does not annotate")

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and 2.x: a U-Net, an autoencoder and one CLIP text encoder, from a folder in diffusers' layout."""
+"""Stable Diffusion 1.x and 2.x: a U-Net, an autoencoder and one CLIP text encoder, from a diffusers folder."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def sites_of(unet: Any) -> Sites:
 
 
 def encoder_of(unet: Any) -> Any:
-    """A copy, weights and all, of what a U-Net does before its decoder: embeddings, ``conv_in``, down and mid blocks."""
+    """A copy, weights and all, of a U-Net without its decoder: embeddings, ``conv_in``, down and mid blocks."""
     decoder = ("up_blocks", "conv_norm_out", "conv_act", "conv_out")
     trunk = copy.copy(unet)
     trunk._modules = {name: part for name, part in unet._modules.items() if name not in decoder}

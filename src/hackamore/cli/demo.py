@@ -48,12 +48,10 @@ def run(
     hint = annotate("canny", photo, size=base.size)
     pictures = []
     began = time.perf_counter()
-    with progress_bar("generating", len(PROMPTS) * steps) as show:
+    with progress_bar("generating", len(PROMPTS)) as show:
         for number, prompt in enumerate(PROMPTS):
-            result = generate(
-                base, prompt, controls=[edges.unit(hint)], seed=seed + number, steps=steps,
-                progress=lambda told, number=number: show(number * steps + told.step.index + 1),
-            )  # fmt: skip
+            result = generate(base, prompt, controls=[edges.unit(hint)], seed=seed + number, steps=steps)
+            show(number + 1)
             result.images[0].save(out / f"{number + 1}.png")
             pictures.append(result.images[0].pixels)
     seconds = (time.perf_counter() - began) / len(PROMPTS)

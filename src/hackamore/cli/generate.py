@@ -18,7 +18,8 @@ def run(
     control: Annotated[
         list[str] | None,
         typer.Option(
-            help="kind=IMAGE[,scale=][,start=][,end=][,schedule=][,mask=][,model=][,hint=true][,resize=][,…], or JSON. Repeatable."
+            help="kind=IMAGE,key=value…, or JSON; repeatable. Keys: scale, start, end, schedule, mask, model, "
+            "hint, resize, and the annotator's own."
         ),
     ] = None,
     negative: Annotated[str, typer.Option(help="What the picture should not show.")] = "",
@@ -114,7 +115,9 @@ def make_unit(spec: ControlSpec, hint: Any, base: str, loaded: Any) -> Any:
     from hackamore.core.image import load_picture
 
     name = spec.unit.get("model") or f"{base}/{spec.kind}"
-    settings = {key: spec.unit[key] for key in ("scale", "start", "end", "schedule") if key in spec.unit}
+    settings: dict[str, Any] = {
+        key: spec.unit[key] for key in ("scale", "start", "end", "schedule") if key in spec.unit
+    }
     if "mask" in spec.unit:
         size = (hint.shape[1], hint.shape[0])
         settings["mask"] = load_picture(spec.unit["mask"], size=size, mode=spec.unit.get("resize", "crop"))

@@ -30,13 +30,18 @@ class Branch(nn.Module):
         self.condition = condition
         self.name = condition or "control"
         self.sha256: dict[str, str] = {}
-        self.family: str = base.family
+        self._bases = (base,)
         self.trunk = encoder_of(base.unet).requires_grad_(True).train()
         first = base.sites.skips[0]
         self.hint_encoder = HintEncoder(first, widths or HINT_WIDTHS.get(first, (16, 32, 96, 256)))
         self.zero_skips = nn.ModuleList(ZeroConv2d(width, width) for width in base.sites.skips)
         self.zero_mid = ZeroConv2d(base.sites.mid, base.sites.mid)
         self.to(base.device, base.dtype)
+
+    @property
+    def base(self) -> Any:
+        """The base it was made for; no part of the module tree, so that no optimiser or checkpoint sees it."""
+        return self._bases[0]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -50,7 +55,7 @@ class Branch(nn.Module):
         return features
 
     def residuals(self, x: Tensor, t: Tensor, text: Text, prepared: Tensor) -> Residuals:
-        """Run the copy on the noisy latents with the encoded hint; one residual for each skip, one for the mid block."""
+        """Run the copy on the noisy latents and the encoded hint: a residual for each skip, one for the mid block."""
         if prepared.shape[-2:] != x.shape[-2:]:
             raise HackamoreError(
                 "the hint and the picture differ in size",
@@ -66,7 +71,7 @@ class Branch(nn.Module):
         return self.residuals(x, t, text, self.prepare(hint))
 
     def unit(self, hint: Any, **settings: Any) -> Unit:
-        """Bind the control to a hint: see :class:`~hackamore.controls.unit.Unit` for scale, window, schedule and mask."""
+        """Bind the control to a hint; scale, window, schedule and mask as in :class:`Unit`."""
         return Unit(self, hint, **settings)
 
 

@@ -43,7 +43,7 @@ class Composition:
 
 
 def _spread(value: Tensor, rows: int, count: int) -> Tensor:
-    """One row for each row of the batch: repeat a shared hint, and repeat the pictures' own for both guidance halves."""
+    """One row for each row of the batch: a shared hint repeated, the pictures' own once for each guidance half."""
     if len(value) == 1:
         return value.expand(rows, *value.shape[1:])
     return torch.cat([value] * (rows // count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hackamore.core.errors import HackamoreError
 
@@ -71,15 +72,15 @@ def parse_schedule(text: str) -> Schedule:
         except ValueError:
             points.append((math.nan, math.nan))
     places = [place for place, _ in points]
-    good = all(0 <= place <= 1 for place in places) and all(a < b for a, b in zip(places, places[1:], strict=False))
+    good = all(0 <= place <= 1 for place in places) and all(a < b for a, b in pairwise(places))
     if not good:
         raise HackamoreError(
             "the schedule is not understood",
             received=text,
             expected="strength@place points with rising places from 0 to 1, such as 0.2@0.1/0.5@0.3/0@0.7",
         )
-    for _, strength in points:
-        check_scale(strength)
+    for _, value in points:
+        check_scale(value)
     return Schedule(tuple(points))
 
 

@@ -14,7 +14,7 @@ from hackamore.core.errors import HackamoreError
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes the name ``path`` in one move, on failure it is removed.
+    """Yield a temporary path beside ``path``: on success it becomes ``path`` in one move, on failure it is removed.
 
     Raises :class:`HackamoreError` when the folder cannot be made or written.
     """

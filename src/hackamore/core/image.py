@@ -47,8 +47,11 @@ def load_picture(
         picture = _from_array(source)
     else:
         name = source if isinstance(source, (str, Path)) else "the picture"
-        opened = source if isinstance(source, Image.Image) else _open(source)
-        picture = _decode(opened, name)
+        if isinstance(source, Image.Image):
+            picture = _decode(source, name)
+        else:
+            with _open(source) as opened:
+                picture = _decode(opened, name)
     height, width = picture.shape[:2]
     if min(width, height) < LEAST_SIDE:
         raise HackamoreError(
@@ -87,7 +90,8 @@ def resize(picture: Picture, size: Size, mode: str = "crop", *, categorical: boo
         return np.ascontiguousarray(picture[top : top + size[1], left : left + size[0]])
     left, top = (size[0] - scaled[0]) // 2, (size[1] - scaled[1]) // 2
     right, bottom = size[0] - scaled[0] - left, size[1] - scaled[1] - top
-    return cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
+    padded: Picture = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
+    return padded
 
 
 def to_hint(pictures: Picture | Sequence[Picture]) -> Tensor:
@@ -103,7 +107,7 @@ def from_hint(hint: Tensor) -> list[Picture]:
 
 
 def check_size(size: Size, multiple: int = 8) -> Size:
-    """Return ``size`` when a base can make it; otherwise raise :class:`HackamoreError` naming the nearest that it can."""
+    """Return ``size`` when a base can make it; else raise :class:`HackamoreError` naming the nearest that it can."""
     width, height = size
     if min(size) < multiple or width % multiple or height % multiple:
         near = tuple(max(multiple, round(side / multiple) * multiple) for side in size)
@@ -129,7 +133,8 @@ def _scale(picture: Picture, size: Size, categorical: bool) -> Picture:
         method = cv2.INTER_NEAREST_EXACT
     else:
         method = cv2.INTER_AREA if size[0] * size[1] < width * height else cv2.INTER_CUBIC
-    return cv2.resize(picture, size, interpolation=method).astype(np.uint8, copy=False)
+    scaled: Picture = cv2.resize(picture, size, interpolation=method)
+    return scaled
 
 
 def _open(source: Path | str | bytes) -> Image.Image:
@@ -153,6 +158,7 @@ def _open(source: Path | str | bytes) -> Image.Image:
             f"{name} cannot be read as a picture", received=reason, expected="PNG, JPEG, WebP, GIF, TIFF or BMP"
         ) from error
     if picture.width * picture.height > MOST_PIXELS:
+        picture.close()
         raise _too_large(name, f"{picture.width}×{picture.height}")
     return picture
 

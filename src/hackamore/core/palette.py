@@ -51,7 +51,8 @@ def read(picture: NDArray[np.uint8], tolerance: int = 0) -> NDArray[np.uint8]:
             expected=", ".join(f"{name} {_hex(c)}" for name, c in zip(CLASSES, COLOURS, strict=True)),
             remedy="save the picture as PNG without smoothing (JPEG changes colours), or name a tolerance",
         )
-    return nearest[inverse].astype(np.uint8).reshape(picture.shape[:2])
+    classes: NDArray[np.uint8] = nearest[inverse].astype(np.uint8).reshape(picture.shape[:2])
+    return classes
 
 
 def _hex(colour: Sequence[int] | NDArray[np.uint8]) -> str:

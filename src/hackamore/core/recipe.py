@@ -65,7 +65,7 @@ class Recipe(_Part):
     machine: Machine
 
     def differences(self, other: Recipe) -> list[str]:
-        """What of ``other`` (the Recipe a replay would write) is not as it was; empty where the bytes should be equal."""
+        """What of ``other``, a replay's Recipe, is not as it was; empty where the bytes should be equal."""
         found = [
             f"{name} was {was}, is {now}"
             for name in Machine.model_fields

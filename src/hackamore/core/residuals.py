@@ -34,7 +34,7 @@ class Residuals:
         """Every tensor times ``mask`` (N×1×H×W in [0, 1]), resampled by area to the tensor's own size."""
 
         def over(x: Tensor) -> Tensor:
-            return x * F.adaptive_avg_pool2d(mask.to(x.dtype), x.shape[-2:])
+            return x * F.adaptive_avg_pool2d(mask.to(x.dtype), (x.shape[-2], x.shape[-1]))
 
         return Residuals(tuple(over(s) for s in self.skips), None if self.mid is None else over(self.mid))
 

@@ -23,8 +23,8 @@ def cached(folder: Path, key: Sequence[object], make: Callable[[], NDArray[Any]]
         array = make()
         with written_whole(path) as temporary, temporary.open("wb") as file:
             np.save(file, array)
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+    loaded: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return loaded
 
 
 def picture_array(paths: Sequence[Path], size: tuple[int, int], folder: Path, mode: str = "crop") -> NDArray[np.uint8]:

@@ -153,7 +153,7 @@ def _write_indexes(folder: Path, rows: list[dict[str, Any]], hint: str) -> None:
 
 
 def _depth_picture(depth: Any) -> Any:
-    """Depth in world units (inf for the sky) → relative inverse depth as MiDaS gives it: near is white, far is black."""
+    """Depth in world units (inf: sky) → relative inverse depth as MiDaS gives it: near is white, far black."""
     near = 1.0 / np.maximum(depth, 1e-6)
     finite = near[near > 0]
     low, high = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)

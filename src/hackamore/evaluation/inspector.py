@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,7 @@ class Inspector(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (24, 48, 72, 96)) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(
-            nn.Sequential(_block(a, b, 2), _block(b, b)) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(nn.Sequential(_block(a, b, 2), _block(b, b)) for a, b in pairwise(widths))
         self.up = nn.ModuleList(
             nn.Sequential(_block(a + b, b)) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
@@ -48,7 +47,8 @@ class Inspector(nn.Module):
     def read(self, picture: Picture) -> NDArray[np.uint8]:
         """Class indices H×W of a picture H×W×3 uint8."""
         x = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
-        return self(x)[0].argmax(0).to(torch.uint8).numpy()
+        classes: NDArray[np.uint8] = self(x)[0].argmax(0).to(torch.uint8).numpy()
+        return classes
 
 
 def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:

@@ -26,4 +26,5 @@ def _grown(edges: NDArray[np.bool_], tolerance: int) -> NDArray[np.bool_]:
     if tolerance == 0:
         return edges
     kernel = np.ones((2 * tolerance + 1, 2 * tolerance + 1), np.uint8)
-    return cv2.dilate(edges.astype(np.uint8), kernel) > 0
+    grown: NDArray[np.bool_] = cv2.dilate(edges.astype(np.uint8), kernel) > 0
+    return grown

@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from hackamore.core.image import from_hint
 from hackamore.evaluation.sheets import write_sheet
+from hackamore.sampling.guidance import guide
 from hackamore.sampling.loop import Step, noise_like, sample
 from hackamore.training.draws import Draws
 from hackamore.training.patches import Patches
@@ -146,14 +147,13 @@ class BaseTask(nn.Module):
         text = self.text_encoder(torch.cat([self._tokens([""] * len(PROBES)), self._tokens(PROBES)])).last_hidden_state
 
         def denoise(x: Tensor, step: Step) -> Tensor:
-            free, told = self.unet(torch.cat([x, x]), step.t, encoder_hidden_states=text).sample.float().chunk(2)
-            return free + 3.0 * (told - free)
+            return guide(self.unet(torch.cat([x, x]), step.t, encoder_hidden_states=text).sample.float(), 3.0)
 
         x = sample(denoise, x, self.scheduler, self.scheduler.timesteps)
         write_sheet(path, from_hint(self.patches.decode(x) / 2 + 0.5), PROBES)
 
     def export(self, folder: Path) -> None:
-        """``unet``, ``text_encoder``, ``tokenizer``, ``scheduler`` and ``model_index.json`` in diffusers' layout, fp16."""
+        """A folder in diffusers' layout, fp16, with the autoencoder where one is given."""
         import copy
         import shutil
 

@@ -1,4 +1,4 @@
-"""The ControlNet objective: the base is locked, the copy learns to denoise with the hint before its eyes (paper §3.3)."""
+"""The ControlNet objective: the base is locked, the copy learns to denoise with the hint in view (paper §3.3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hackamore.bases.base import Text
 from hackamore.controls.branch import Branch
 from hackamore.core.image import from_hint
 from hackamore.evaluation.sheets import write_sheet
-from hackamore.sampling.loop import Step, noise_like, sample
+from hackamore.generate import generate
 from hackamore.sampling.schedulers import make_scheduler
 from hackamore.training.draws import Draws
 
@@ -25,7 +25,7 @@ Hints = Callable[[NDArray[np.intp], Tensor], Tensor]
 
 
 class ControlTask(nn.Module):
-    """Latents + hint + caption → the branch's weights. ‖target − prediction‖² with the locked base's decoder in between.
+    """Latents, hints, captions → the branch's weights, through the locked base: ‖target − prediction‖².
 
     ``prompt_dropout``: share of captions replaced by the empty one, so that the hint has to say it.
     ``timesteps``: ``uniform``, or ``cubic``, t = T·(1 − u³), which sees more high-noise steps (T2I-Adapter §3.4).
@@ -34,7 +34,6 @@ class ControlTask(nn.Module):
 
     def __init__(
         self,
-        base: Any,
         branch: Branch,
         latents: NDArray[np.float16],
         captions: list[str],
@@ -46,7 +45,7 @@ class ControlTask(nn.Module):
     ) -> None:
         super().__init__()
         self.branch = branch.requires_grad_(True).train()
-        self._base = [base]
+        base = self.base
         self.latents, self.hints = latents, hints
         self.prompt_dropout, self.timesteps, self.zero_scale = prompt_dropout, timesteps, zero_scale
         self.unique, inverse = np.unique(captions, return_inverse=True)
@@ -60,8 +59,8 @@ class ControlTask(nn.Module):
 
     @property
     def base(self) -> Any:
-        """The locked base; kept out of the module tree, so that no optimiser or checkpoint sees it."""
-        return self._base[0]
+        """The locked base."""
+        return self.branch.base
 
     def groups(self) -> list[dict[str, Any]]:
         """The copy at the run's rate; zero convolutions and hint encoder at ``zero_scale`` times it."""
@@ -99,24 +98,14 @@ class ControlTask(nn.Module):
         """Hints above what they make, for six examples of the data."""
         places = np.linspace(0, len(self.latents) - 1, 6).astype(np.intp)
         hints = self.hints(places, torch.full((len(places), 2), 0.5))
-        prepared = self.branch.prepare(hints)
-        text = Text(torch.cat([self.empty.expand(6, -1, -1), self.text[self.caption_of[places]]]).float())
-        self.scheduler.set_timesteps(15)
-        x, _ = noise_like(self.latents.shape[1:], range(6))
-
-        def denoise(x: Tensor, step: Step) -> Tensor:
-            both = torch.cat([x, x])
-            residuals = self.branch.residuals(both, step.t, text, torch.cat([prepared, prepared]))
-            free, told = self.base.predict(both, step.t, text, residuals).float().chunk(2)
-            return free + self.base.guidance * (told - free)
-
-        x = sample(denoise, x, self.scheduler, self.scheduler.timesteps)
-        made = self.base.decode(x).float() / 2 + 0.5
         names = [str(self.unique[self.caption_of[place]]) for place in places]
-        write_sheet(path, from_hint(torch.cat([hints, made])), [""] * 6 + names, columns=6)
+        size = (hints.shape[3], hints.shape[2])
+        made = generate(self.base, names, controls=[self.branch.unit(hints)], size=size, steps=15)
+        pictures = from_hint(hints) + [image.pixels for image in made.images]
+        write_sheet(path, pictures, [""] * len(names) + names, columns=len(names))
 
     def export(self, folder: Path) -> None:
         """The control in diffusers' layout, fp16."""
         from hackamore.controls.formats.diffusers import write_branch
 
-        write_branch(self.branch, self.base, folder, torch.float16)
+        write_branch(self.branch, folder, torch.float16)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Patches(nn.Module):
-    """A linear autoencoder: latents of zero mean, unit variance and no correlation over the pictures it was fitted on."""
+    """A linear autoencoder: latents of zero mean, unit variance and no correlation on what it was fitted to."""
 
     mean: Tensor
     down: Tensor

@@ -38,6 +38,7 @@ class AutoencoderStage(_Stage):
     crop: int = 64
 
     def task(self) -> Task:
+        """What it trains, with its data loaded."""
         from hackamore.training.autoencoder import AutoencoderTask
         from hackamore.training.patches import Patches
 
@@ -55,6 +56,7 @@ class BaseStage(_Stage):
     words: int = 1024
 
     def task(self) -> Task:
+        """What it trains, with its data loaded."""
         from hackamore.training.base import BaseTask
         from hackamore.training.patches import Patches
         from hackamore.training.tokenizer import learn_tokenizer
@@ -85,28 +87,36 @@ class ControlStage(_Stage):
     zero_scale: float = Field(3.0, gt=0, description="learning rate of zero convolutions and hint encoder, times lr")
 
     def task(self) -> Task:
+        """What it trains, with its data loaded."""
         from hackamore.bases.catalog import load_base
         from hackamore.controls.branch import new_control
         from hackamore.controls.catalog import load_control
-        from hackamore.data.hints import hint_source
-        from hackamore.training.control import ControlTask
 
         base = load_base(self.base)
-        pictures = self.pictures()
-        key = ("encoded", base.sha256, len(pictures), self.size, [str(pair.picture) for pair in self.pairs()])
-        latents = cached(self.data / ".cache", key, lambda: _encoded(base, pictures))
         torch.manual_seed(self.run.seed)
         branch = new_control(base, self.kind) if self.init is None else load_control(self.init, base)
-        return ControlTask(
-            base,
+        return control_task(
             branch,
-            latents,
-            [pair.text for pair in self.pairs()],
-            hint_source(self.kind, self.data, pictures, self.size),
+            self.data,
+            self.size,
+            self.kind,
             prompt_dropout=self.prompt_dropout,
             timesteps=self.timesteps,
             zero_scale=self.zero_scale,
         )
+
+
+def control_task(branch: Any, data: Path, size: tuple[int, int], kind: str, **settings: Any) -> Task:
+    """The task of training ``branch`` on the pairs in ``data``, latents cached beside them."""
+    from hackamore.data.hints import hint_source
+    from hackamore.training.control import ControlTask
+
+    pairs = read_pairs(data)
+    pictures = picture_array([pair.picture for pair in pairs], size, data / ".cache")
+    key = ("encoded", branch.base.sha256, len(pictures), size, [str(pair.picture) for pair in pairs])
+    latents = cached(data / ".cache", key, lambda: _encoded(branch.base, pictures))
+    hints = hint_source(kind, data, pictures, size)
+    return ControlTask(branch, latents, [pair.text for pair in pairs], hints, **settings)
 
 
 def _encoded(base: Any, pictures: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -27,7 +28,7 @@ def learn_tokenizer(captions: Iterable[str], folder: Path, words: int = 1024) ->
     while len(vocabulary) + 2 < words:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, parts in symbols.items():
-            for pair in zip(parts, parts[1:], strict=False):
+            for pair in pairwise(parts):
                 pairs[pair] += counts[word]
         if not pairs:
             break

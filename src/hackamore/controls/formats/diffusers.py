@@ -30,8 +30,8 @@ _COPIED = (
     "act_fn", "addition_embed_type", "addition_embed_type_num_heads", "addition_time_embed_dim", "attention_head_dim",
     "block_out_channels", "class_embed_type", "cross_attention_dim", "down_block_types", "downsample_padding",
     "encoder_hid_dim", "encoder_hid_dim_type", "flip_sin_to_cos", "freq_shift", "in_channels", "layers_per_block",
-    "mid_block_scale_factor", "mid_block_type", "norm_eps", "norm_num_groups", "num_attention_heads", "num_class_embeds",
-    "only_cross_attention", "projection_class_embeddings_input_dim", "resnet_time_scale_shift",
+    "mid_block_scale_factor", "mid_block_type", "norm_eps", "norm_num_groups", "num_attention_heads",
+    "num_class_embeds", "only_cross_attention", "projection_class_embeddings_input_dim", "resnet_time_scale_shift",
     "transformer_layers_per_block", "upcast_attention", "use_linear_projection",
 )  # fmt: skip
 
@@ -74,11 +74,11 @@ def read_branch(folder: Path, base: Any) -> Branch:
     return branch
 
 
-def write_branch(branch: Branch, base: Any, folder: Path, dtype: torch.dtype | None = None) -> Path:
+def write_branch(branch: Branch, folder: Path, dtype: torch.dtype | None = None) -> Path:
     """Write ``branch`` so that ``ControlNetModel.from_pretrained(folder)`` loads it; returns the weights file."""
     from safetensors.torch import save_file
 
-    unet = base.unet.config
+    unet = branch.base.unet.config
     config = {"_class_name": "ControlNetModel"} | {name: unet[name] for name in _COPIED if name in unet}
     encoder = branch.hint_encoder
     config["conditioning_embedding_out_channels"] = [
@@ -109,13 +109,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise HackamoreError(f"no such file: {path}", expected="weights as .safetensors")
     try:
-        return load_file(path)
+        weights: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise HackamoreError(
             f"{path} is damaged or not a safetensors file",
             received=str(error)[:200],
             expected="a whole .safetensors file",
         ) from error
+    return weights
 
 
 def read_metadata(path: Path) -> dict[str, str]:

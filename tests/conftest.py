@@ -1,0 +1,124 @@
+"""Small real models: Stable Diffusion 1.x and 2.x in structure, narrow in width, with random weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from hackamore.bases.catalog import load_base
+from hackamore.training.tokenizer import learn_tokenizer
+
+torch.set_num_threads(2)
+
+SHAPES = {
+    "sd1": {"cross_attention_dim": 768, "attention_head_dim": 4},
+    "sd2": {"cross_attention_dim": 1024, "attention_head_dim": [2, 4, 4, 4], "use_linear_projection": True},
+}
+
+
+def write_small_base(folder: Path, shape: str, prediction: str, channels: tuple[int, ...] = (16, 32, 32, 32)) -> Path:
+    """A folder in diffusers' layout with SD's four levels, two layers a block, thirteen residual sites."""
+    torch.manual_seed(0)
+    settings = SHAPES[shape]
+    UNet2DConditionModel(
+        sample_size=8, block_out_channels=channels, norm_num_groups=8, layers_per_block=2, **settings
+    ).save_pretrained(folder / "unet")
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 8, 8),
+        norm_num_groups=4,
+        layers_per_block=1,
+        latent_channels=4,
+    ).save_pretrained(folder / "vae")
+    words = ["a red circle", "a blue square at noon", "mountains with a lake"]
+    tokenizer = learn_tokenizer(words, folder / "tokenizer")
+    CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings["cross_attention_dim"],
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    ).save_pretrained(folder / "text_encoder")
+    (folder / "scheduler").mkdir()
+    scheduler = {
+        "_class_name": "DDIMScheduler",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "prediction_type": prediction,
+        "steps_offset": 1,
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+    }
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "safety_checker": [None, None],
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sd1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_base(tmp_path_factory.mktemp("small-sd1"), "sd1", "epsilon")
+
+
+@pytest.fixture(scope="session")
+def sd2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_base(tmp_path_factory.mktemp("small-sd2"), "sd2", "v_prediction")
+
+
+@pytest.fixture(scope="session")
+def sd1(sd1_folder: Path):
+    return load_base(sd1_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def sd2(sd2_folder: Path):
+    return load_base(sd2_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def meadow():
+    return load_base("meadow", device="cpu")
+
+
+@pytest.fixture(params=["sd1", "sd2", "meadow"])
+def base(request: pytest.FixtureRequest):
+    return request.getfixturevalue(request.param)
+
+
+def randomise(branch, seed: int = 0, size: float = 0.2):
+    """Give every zero convolution of a control random weights, so that it says something."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in (*branch.zero_skips, branch.zero_mid, branch.hint_encoder.conv_out):
+            for parameter in (layer.weight, layer.bias):
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * size)
+    return branch.eval().requires_grad_(False)
