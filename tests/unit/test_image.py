@@ -114,7 +114,12 @@ def test_truncated_files_are_named_as_such(tmp_path, kind):
 def test_other_wrong_inputs(tmp_path):
     (tmp_path / "t.png").write_text("hello")
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
-    for name, words in (("none.png", "no such file"), ("t.png", "cannot be read"), ("one.png", "too small"), ("", "folder")):
+    for name, words in (
+        ("none.png", "no such file"),
+        ("t.png", "cannot be read"),
+        ("one.png", "too small"),
+        ("", "folder"),
+    ):
         with pytest.raises(HackamoreError, match=words):
             load_picture(tmp_path / name)
 

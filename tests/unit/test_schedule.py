@@ -30,7 +30,9 @@ def test_schedule_text_round_trip(points):
     assert str(parse_schedule(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "0.5", "a@b", "0.5@2", "0.5@0.4/1@0.2", "0.5@0.4/1@0.4", "nan@0.1", "0.5@", "1e9@0"])
+@pytest.mark.parametrize(
+    "text", ["", "0.5", "a@b", "0.5@2", "0.5@0.4/1@0.2", "0.5@0.4/1@0.4", "nan@0.1", "0.5@", "1e9@0"]
+)
 def test_malformed_schedules_are_refused(text):
     with pytest.raises(HackamoreError):
         parse_schedule(text)

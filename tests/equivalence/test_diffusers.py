@@ -1,0 +1,131 @@
+"""Same weights, seed and scheduler: our latents are those of diffusers' pipelines, to 1e-4 in fp32."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
+from PIL import Image
+from tests.conftest import randomise
+
+from hackamore.controls.branch import new_control
+from hackamore.controls.catalog import load_control
+from hackamore.controls.formats.diffusers import write_branch
+from hackamore.core.image import from_hint
+from hackamore.generate import generate
+from hackamore.sampling.schedulers import make_scheduler
+
+PROMPT, NEGATIVE, SIZE, STEPS = "a red circle at noon", "a lake", (64, 64), 6
+HINTS = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)).mul(255).round() / 255
+
+
+def theirs(base, folder, controls, scheduler, guidance=5.0, **told):
+    scheduler = make_scheduler(scheduler, base.scheduler_config)
+    told |= {"num_inference_steps": STEPS, "guidance_scale": guidance, "negative_prompt": NEGATIVE}
+    told |= {"generator": [torch.Generator().manual_seed(5)], "output_type": "latent", "height": 64, "width": 64}
+    if not controls:
+        pipeline = StableDiffusionPipeline.from_pretrained(folder, scheduler=scheduler, torch_dtype=torch.float32)
+    else:
+        nets = [ControlNetModel.from_pretrained(c, torch_dtype=torch.float32) for c in controls]
+        nets = nets if len(nets) > 1 else nets[0]
+        pipeline = StableDiffusionControlNetPipeline.from_pretrained(
+            folder, controlnet=nets, scheduler=scheduler, torch_dtype=torch.float32
+        )
+        pictures = [Image.fromarray(p) for p in from_hint(HINTS[: len(controls)])]
+        told["image"] = pictures if len(pictures) > 1 else pictures[0]
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline(PROMPT, **told).images
+
+
+@pytest.fixture(scope="session")
+def folders(request, tmp_path_factory):
+    made = {}
+    for shape in ("sd1", "sd2"):
+        base = request.getfixturevalue(shape)
+        made[shape] = []
+        for seed in (0, 1):
+            folder = tmp_path_factory.mktemp(f"{shape}-control{seed}")
+            write_branch(randomise(new_control(base, "canny"), seed), folder)
+            made[shape].append(folder)
+    return made
+
+
+def ours(base, folders, scheduler, settings, guidance=5.0):
+    units = [
+        load_control(folder, base).unit(HINTS[k : k + 1], **told)
+        for k, (folder, told) in enumerate(zip(folders, settings, strict=True))
+    ]
+    return generate(
+        base, PROMPT, controls=units, negative=NEGATIVE, seed=5, size=SIZE, steps=STEPS, guidance=guidance, scheduler=scheduler
+    ).latents  # fmt: skip
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "euler", "euler_a", "dpm++_2m", "dpm++_2m_karras", "unipc", "lcm"])
+@pytest.mark.parametrize("shape", ["sd1", "sd2"])
+def test_one_control_with_every_scheduler(request, folders, shape, scheduler):
+    base = request.getfixturevalue(shape)
+    folder = request.getfixturevalue(f"{shape}_folder")
+    free = ours(base, [], scheduler, [])
+    mine = ours(base, folders[shape][:1], scheduler, [{"scale": 0.8}])
+    reference = theirs(base, folder, folders[shape][:1], scheduler, controlnet_conditioning_scale=0.8)
+    assert (free - theirs(base, folder, [], scheduler)).abs().max() <= 1e-4
+    assert (mine - reference).abs().max() <= 1e-4
+    assert (mine - free).abs().max() >= 1e-2, "the control must matter for the comparison to mean anything"
+
+
+@pytest.mark.parametrize("shape", ["sd1", "sd2"])
+def test_two_controls_with_windows(request, folders, shape):
+    base = request.getfixturevalue(shape)
+    folder = request.getfixturevalue(f"{shape}_folder")
+    mine = ours(base, folders[shape], "ddim", [{"scale": 0.7, "end": 0.5}, {"scale": 0.4, "start": 0.3}])
+    reference = theirs(
+        base, folder, folders[shape], "ddim",
+        controlnet_conditioning_scale=[0.7, 0.4], control_guidance_start=[0.0, 0.3], control_guidance_end=[0.5, 1.0],
+    )  # fmt: skip
+    assert (mine - reference).abs().max() <= 1e-4
+
+
+def test_without_guidance(sd1, sd1_folder, folders):
+    mine = ours(sd1, folders["sd1"][:1], "ddim", [{}], guidance=1.0)
+    reference = theirs(sd1, sd1_folder, folders["sd1"][:1], "ddim", guidance=1.0)
+    assert (mine - reference).abs().max() <= 1e-4
+
+
+def test_decoded_pictures_are_theirs(sd1, sd1_folder, folders):
+    result = generate(sd1, PROMPT, negative=NEGATIVE, seed=5, size=SIZE, steps=STEPS, guidance=5.0)
+    pipeline = StableDiffusionPipeline.from_pretrained(sd1_folder, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    made = pipeline(
+        PROMPT, negative_prompt=NEGATIVE, num_inference_steps=STEPS, guidance_scale=5.0, height=64, width=64,
+        generator=[torch.Generator().manual_seed(5)], output_type="np",
+    ).images[0]  # fmt: skip
+    assert np.abs(result.images[0].pixels / 255 - made).max() <= 1.01 / 255
+
+
+@pytest.mark.parametrize("shape", ["sd1", "sd2"])
+def test_control_folders_go_there_and_back(request, folders, shape, tmp_path):
+    base = request.getfixturevalue(shape)
+    theirs = ControlNetModel.from_pretrained(folders[shape][0], torch_dtype=torch.float32)
+    theirs.save_pretrained(tmp_path / "back")
+    mine, back = load_control(folders[shape][0], base), load_control(tmp_path / "back", base)
+    assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), back.parameters(), strict=True))
+    assert mine.condition == "canny"
+
+
+def test_meadow_is_an_ordinary_diffusers_folder(meadow):
+    from hackamore.bases.catalog import MEADOW
+
+    pipeline = StableDiffusionControlNetPipeline.from_pretrained(
+        MEADOW,
+        controlnet=ControlNetModel.from_pretrained(MEADOW / "controls" / "canny", torch_dtype=torch.float32),
+        torch_dtype=torch.float32,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    hint = torch.zeros(1, 3, 128, 128)
+    hint[:, :, 64] = 1
+    reference = pipeline(
+        "a lake at sunset", image=Image.fromarray(from_hint(hint)[0]), num_inference_steps=5, guidance_scale=3.0,
+        generator=[torch.Generator().manual_seed(5)], output_type="latent",
+    ).images  # fmt: skip
+    unit = load_control("meadow/canny", meadow).unit(hint)
+    mine = generate(meadow, "a lake at sunset", controls=[unit], seed=5, steps=5, guidance=3.0).latents
+    assert (mine - reference).abs().max() <= 1e-4
