@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hackamore.generate import generate as generate
     from hackamore.generate import replay as replay
     from hackamore.training.api import train as train
-    from hackamore.worlds import render as render_world
+    from hackamore.worlds import render as render_world  # noqa: F401
 
 _HOMES = {
     "HackamoreError": "core.errors",

@@ -1,4 +1,4 @@
-"""What a control promises: nothing before it is trained, once where once is enough, and only when and where it is told."""
+"""What a control promises: nothing before training, once where once is enough, only when and where it is told."""
 
 import pytest
 import torch

@@ -54,9 +54,8 @@ def ours(base, folders, scheduler, settings, guidance=5.0):
         load_control(folder, base).unit(HINTS[k : k + 1], **told)
         for k, (folder, told) in enumerate(zip(folders, settings, strict=True))
     ]
-    return generate(
-        base, PROMPT, controls=units, negative=NEGATIVE, seed=5, size=SIZE, steps=STEPS, guidance=guidance, scheduler=scheduler
-    ).latents  # fmt: skip
+    told = {"negative": NEGATIVE, "seed": 5, "size": SIZE, "steps": STEPS}
+    return generate(base, PROMPT, controls=units, guidance=guidance, scheduler=scheduler, **told).latents
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "euler", "euler_a", "dpm++_2m", "dpm++_2m_karras", "unipc", "lcm"])

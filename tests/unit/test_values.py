@@ -16,7 +16,8 @@ from hackamore.core.residuals import Residuals
 PICTURE = np.random.default_rng(1).integers(0, 256, (16, 24, 3), dtype=np.uint8)
 MACHINE = Machine(hackamore="0", torch="2", diffusers="0", backend="cpu", dtype="float32", threads=2)
 RECIPE = Recipe(
-    base="meadow", prompt="a lake, “far”", negative="rain", seed=3, size=(24, 16), scheduler="ddim", steps=5, guidance=3.0,
+    base="meadow", prompt="a lake, “far”", negative="rain", seed=3, size=(24, 16), scheduler="ddim", steps=5,
+    guidance=3.0,
     units=(UnitRecipe(control="meadow/canny", kind="canny", hint=embed(PICTURE), scale=0.5, start=0.0, end=0.7),),
     machine=MACHINE,
 )  # fmt: skip

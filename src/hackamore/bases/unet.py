@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,20 @@ def run_encoder(
     return skips, trunk.mid_block(x, embedded, **attends)
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without transformers' progress bars, which come back afterwards if they were on."""
+    from transformers.utils import logging as their
+
+    shown = their.is_progress_bar_enabled()
+    their.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            their.enable_progress_bar()
+
+
 def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtype, **settings: Any) -> UNetBase:
     """Read a diffusers folder (``unet``, ``vae``, ``text_encoder``, ``tokenizer``, ``scheduler``).
 
@@ -167,7 +182,8 @@ def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtyp
     loaded = {}
     for part, kind in parts.items():
         try:
-            loaded[part] = kind.from_pretrained(folder / part, torch_dtype=dtype, local_files_only=True).to(device)
+            with _no_bars():
+                loaded[part] = kind.from_pretrained(folder / part, torch_dtype=dtype, local_files_only=True).to(device)
         except Exception as error:
             raise HackamoreError(
                 f"the {part} of {folder} cannot be loaded",

@@ -14,7 +14,6 @@ from hackamore.core.errors import HackamoreError
 app = typer.Typer(
     name="hackamore",
     help="Steer text-to-image diffusion models without touching their weights.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -26,6 +25,7 @@ for command in (demo, generate, replay, annotate, train, world, info):
 
 @app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
@@ -35,14 +35,16 @@ def _options(
         from importlib.metadata import version as installed
 
         print(f"hackamore {installed('hackamore')}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 the work failed, 2 the input is wrong, 130 stopped by Ctrl-C."""
     _quiet()
     try:
-        app()
+        if app(standalone_mode=False) == 130:
+            raise KeyboardInterrupt
     except HackamoreError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -51,6 +53,8 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
+        if hasattr(error, "format_message"):  # the parser's own: an unknown option, a missing argument
+            _fail(f"{error.format_message()}\ntry: hackamore --help, or hackamore COMMAND --help", 2)
         _fail(
             f"hackamore failed: {type(error).__name__}: {error}\ntry: the same command with --debug, and report it", 1
         )

@@ -38,7 +38,7 @@ def hint_source(
             return to_hint(made)
 
         return edges
-    hints = _hint_array(kind, folder, size)
+    hints = hint_array(kind, folder, size)
 
     def stored(places: NDArray[np.intp], u: Tensor) -> Tensor:  # noqa: ARG001
         return to_hint(list(hints[places]))
@@ -46,7 +46,8 @@ def hint_source(
     return stored
 
 
-def _hint_array(kind: str, folder: Path, size: Size) -> NDArray[np.uint8]:
+def hint_array(kind: str, folder: Path, size: Size) -> NDArray[np.uint8]:
+    """The stored hints of a folder as one array N×H×W×3 uint8, cached."""
     pairs = read_pairs(folder, hint=kind if (folder / kind).is_dir() else None)
     paths = [pair.hint for pair in pairs if pair.hint is not None]
 

@@ -106,6 +106,26 @@ class ControlStage(_Stage):
         )
 
 
+class InspectorStage(_Stage):
+    """Meadow's inspector."""
+
+    stage: Literal["inspector"]
+    vae: Path | None = Field(None, description="an autoencoder's folder; half of the pictures are seen through it")
+
+    def task(self) -> Task:
+        """What it trains, with its data loaded."""
+        from hackamore.data.hints import hint_array
+        from hackamore.training.inspector import InspectorTask
+
+        vae = None
+        if self.vae is not None:
+            from diffusers import AutoencoderKL
+
+            vae = AutoencoderKL.from_pretrained(self.vae, torch_dtype=torch.float32).requires_grad_(False).eval()
+        torch.manual_seed(self.run.seed)
+        return InspectorTask(self.pictures(), hint_array("seg", self.data, self.size), vae)
+
+
 def control_task(branch: Any, data: Path, size: tuple[int, int], kind: str, **settings: Any) -> Task:
     """The task of training ``branch`` on the pairs in ``data``, latents cached beside them."""
     from hackamore.data.hints import hint_source
@@ -128,7 +148,7 @@ def _encoded(base: Any, pictures: Any) -> Any:
     return np.concatenate(made)
 
 
-Stage = Annotated[AutoencoderStage | BaseStage | ControlStage, Field(discriminator="stage")]
+Stage = Annotated[AutoencoderStage | BaseStage | ControlStage | InspectorStage, Field(discriminator="stage")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Stage)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -81,6 +82,7 @@ def train(task: Task, run: RunSettings, output: Path | str, *, resume: bool = Tr
     assert isinstance(task, nn.Module)
     output = Path(output)
     checkpoints = output / "checkpoints"
+    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
     accelerator = Accelerator(mixed_precision=run.precision)
     if run.batch_size % accelerator.num_processes:
         raise HackamoreError(
@@ -102,6 +104,8 @@ def train(task: Task, run: RunSettings, output: Path | str, *, resume: bool = Tr
             average.load(state["average"])
         accelerator.print(f"resuming at step {start}")
     log = _Log(output / "log.jsonl", start, accelerator)
+    if state is not None:
+        log.sums, log.count = state["log"]["sums"], state["log"]["count"]
     model, optimiser = accelerator.prepare(task, optimiser)
     trained = [p for p in task.parameters() if p.requires_grad]
 
@@ -114,6 +118,7 @@ def train(task: Task, run: RunSettings, output: Path | str, *, resume: bool = Tr
                     "weights": _trained(task),
                     "optimiser": optimiser.state_dict(),
                     "average": average.state() if average is not None else None,
+                    "log": {"sums": log.sums, "count": log.count},
                 },
             )
 
@@ -145,7 +150,7 @@ def train(task: Task, run: RunSettings, output: Path | str, *, resume: bool = Tr
             norm = accelerator.clip_grad_norm_(trained, run.clip)
             if not torch.isfinite(norm):
                 raise WorkFailed(
-                    f"the training broke at step {step}: gradient norm {float(norm)}, loss {float(losses['loss'])}",
+                    f"the training broke at step {step}: gradient norm {float(norm)}, loss {float(losses['loss'].detach())}",
                     remedy="a smaller lr; the last checkpoint is good",
                 )
             optimiser.step()
