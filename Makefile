@@ -25,6 +25,7 @@ MEADOW := runs/meadow
 WORLDS ?= 24000
 meadow: $(STAMP)
 	$(BIN)/hackamore world --out $(MEADOW)/worlds --count $(WORLDS) --size 128 --hint seg
+	$(BIN)/hackamore world --out $(MEADOW)/inspected --count 3000 --size 128 --hint seg --seed 5000000
 	$(BIN)/hackamore train configs/meadow/autoencoder.toml
 	$(BIN)/hackamore train configs/meadow/base.toml
 	$(BIN)/hackamore train configs/meadow/canny.toml
