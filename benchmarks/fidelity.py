@@ -1,6 +1,6 @@
 """Control fidelity of Meadow's controls on held-out worlds: writes docs/fidelity.json, .md and a contact sheet.
 
-    python benchmarks/fidelity.py [--count 64] [--steps 20] [--meadow FOLDER]
+python benchmarks/fidelity.py [--count 64] [--steps 20] [--meadow FOLDER]
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def main() -> None:
     worlds = [render(EVALUATION_SEED + k, base.size) for k in range(told.count)]
     captions, true = [w.caption for w in worlds], [w.picture for w in worlds]
     seen = through_autoencoder(base, true)
-    psnr = float(np.mean([10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)) for a, b in zip(true, seen)]))
+    psnr = float(
+        np.mean([10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)) for a, b in zip(true, seen, strict=True)])
+    )
     rows, sheets = [], {"the true picture": true, "through the autoencoder": seen}
     free = None
     for kind in ("canny", "seg"):
@@ -76,7 +78,7 @@ def main() -> None:
                     "off": off.figure,
                     "on": told_on.figure,
                     "floor": told_on.floor,
-                    "true": float(np.mean([score(p, h) for p, h in zip(true, hints)])),
+                    "true": float(np.mean([score(p, h) for p, h in zip(true, hints, strict=True)])),
                     "ceiling": told_on.ceiling,
                     "normalised": told_on.normalised,
                 }
@@ -86,10 +88,10 @@ def main() -> None:
     figures = {"worlds": told.count, "steps": told.steps, "autoencoder_psnr": psnr, "rows": rows}
     (told.out / "fidelity.json").write_text(json.dumps(figures, indent=2))
     lines = [
-        f"Meadow's controls on {told.count} held-out worlds (seeds from {EVALUATION_SEED}), {told.steps} steps, guidance "
-        f"{base.guidance:g}. The autoencoder alone: {psnr:.1f} dB PSNR.",
+        f"Meadow's controls on {told.count} held-out worlds (seeds from {EVALUATION_SEED}), {told.steps} steps, "
+        f"guidance {base.guidance:g}. The autoencoder alone: {psnr:.1f} dB PSNR.",
         "",
-        "| figure | off | on | shuffled hints (floor) | true pictures | through the autoencoder (ceiling) | normalised |",
+        "| figure | off | on | shuffled (floor) | true pictures | through the autoencoder (ceiling) | normalised |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:

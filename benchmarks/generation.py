@@ -1,6 +1,6 @@
-"""Ours beside diffusers' pipeline in one process, alternating: seconds, ratio, and the largest difference of the latents.
+"""Ours beside diffusers' pipeline in one process, alternating: seconds, ratio, largest difference of the latents.
 
-    python benchmarks/generation.py [--runs 5] [--steps 20]
+python benchmarks/generation.py [--runs 5] [--steps 20]
 """
 
 from __future__ import annotations

@@ -38,11 +38,13 @@ def run(monkeypatch, capsys):
 
     def command(*words):
         monkeypatch.setattr(sys, "argv", ["hackamore", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
+        code = 0
+        try:
             main()
-            raise SystemExit(0)
+        except SystemExit as ended:
+            code = ended.code
         out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
+        return code, out, err
 
     return command
 

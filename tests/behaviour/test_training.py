@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ from hackamore.training.api import train as train_control
 from hackamore.training.draws import Draws
 from hackamore.training.stages import read_stage
 from hackamore.training.state import Average, checkpoints, load_checkpoint, save_checkpoint
-from hackamore.training.trainer import RunSettings, learning_rate, read_log, train
+from hackamore.training.trainer import RunSettings, Task, learning_rate, read_log, train
 
 
-class Line(nn.Module):
+class Line(Task):
     """The smallest task: y = a·x + b, with noise in the data and dropout of half of it."""
 
     def __init__(self, stop_at: int | None = None, breaks_at: int | None = None):
@@ -117,7 +118,7 @@ def test_learning_rate_rises_holds_and_falls():
     rates = [learning_rate(step, run) for step in range(100)]
     assert rates[0] == 0.1
     assert rates[9:41] == [1.0] * 32
-    assert all(a > b for a, b in zip(rates[41:], rates[42:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[41:]))
     assert abs(rates[-1] - 0.1) < 0.01
 
 

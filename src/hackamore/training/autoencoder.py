@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hackamore.core.image import from_hint
 from hackamore.evaluation.sheets import write_sheet
 from hackamore.training.draws import Draws
 from hackamore.training.patches import Patches
+from hackamore.training.trainer import Task
 
 PINNED_LOGVAR = -20.0
 
@@ -45,7 +46,7 @@ def pin_variance(vae: AutoencoderKL) -> None:
     vae.quant_conv.bias[half:] = PINNED_LOGVAR
 
 
-class AutoencoderTask(nn.Module):
+class AutoencoderTask(Task):
     """Encoder: mean squared error to the patches' latents. Decoder: L1, L1 of gradients, L1 of 4×4 means."""
 
     def __init__(self, pictures: NDArray[np.uint8], patches: Patches, crop: int = 64) -> None:

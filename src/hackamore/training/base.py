@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from hackamore.core.image import from_hint
@@ -21,6 +21,7 @@ from hackamore.sampling.guidance import guide
 from hackamore.sampling.loop import Step, noise_like, sample
 from hackamore.training.draws import Draws
 from hackamore.training.patches import Patches
+from hackamore.training.trainer import Task
 
 PROBES = (
     "a snowy mountain with a lake at noon, clear sky, winter",
@@ -88,7 +89,7 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
-class BaseTask(nn.Module):
+class BaseTask(Task):
     """Text-to-latents: mean squared error of the velocity, captions dropped at ``dropout``."""
 
     def __init__(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hackamore.bases.base import Text
 from hackamore.controls.branch import Branch
@@ -19,12 +19,13 @@ from hackamore.evaluation.sheets import write_sheet
 from hackamore.generate import generate
 from hackamore.sampling.schedulers import make_scheduler
 from hackamore.training.draws import Draws
+from hackamore.training.trainer import Task
 
 Hints = Callable[[NDArray[np.intp], Tensor], Tensor]
 """Positions in the data and uniform numbers N×2 (for random thresholds) → hints N×3×H×W in [0, 1]."""
 
 
-class ControlTask(nn.Module):
+class ControlTask(Task):
     """Latents, hints, captions → the branch's weights, through the locked base: ‖target − prediction‖².
 
     ``prompt_dropout``: share of captions replaced by the empty one, so that the hint has to say it.

@@ -9,16 +9,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hackamore.core import palette
 from hackamore.core.files import written_whole
 from hackamore.evaluation.inspector import Inspector
 from hackamore.evaluation.sheets import write_sheet
 from hackamore.training.draws import Draws
+from hackamore.training.trainer import Task
 
 
-class InspectorTask(nn.Module):
+class InspectorTask(Task):
     """Cross-entropy of the class of each pixel. ``reconstruct`` shows half of the pictures through an autoencoder."""
 
     def __init__(self, pictures: NDArray[np.uint8], palettes: NDArray[np.uint8], vae: Any | None = None) -> None:

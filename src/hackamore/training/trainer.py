@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -42,21 +44,25 @@ class RunSettings(BaseModel):
     sample_every: int = Field(1000, gt=0)
 
 
-class Task(Protocol):
-    """What is trained. It is an ``nn.Module`` whose call gives the losses of a batch."""
+class Task(nn.Module, ABC):
+    """What is trained: a module whose ``forward(batch)`` gives named losses, means over the batch.
 
+    The one called ``loss`` is minimised; the others are logged.
+    """
+
+    @abstractmethod
     def groups(self) -> list[dict[str, Any]]:
         """Optimiser groups: ``params``, and ``scale``, a factor on the learning rate."""
 
+    @abstractmethod
     def batch(self, draws: Draws) -> dict[str, Tensor]:
         """The inputs of one step, from the step's randomness alone."""
 
-    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Named losses, means over the batch; the one called ``loss`` is minimised."""
-
+    @abstractmethod
     def sample(self, path: Path) -> None:
         """Write a PNG that shows how far it is."""
 
+    @abstractmethod
     def export(self, folder: Path) -> None:
         """Write the finished weights."""
 
@@ -76,109 +82,116 @@ def train(task: Task, run: RunSettings, output: Path | str, *, resume: bool = Tr
     """Train ``task`` for ``run.steps`` steps and export it to ``output``; goes on from the newest checkpoint there.
 
     While it runs, ``output`` holds ``log.jsonl`` (one line every ``log_every`` steps), ``samples/*.png`` and
-    ``checkpoints/``. Raises :class:`WorkFailed` when the loss is not finite, and :class:`Cancelled` after Ctrl-C,
-    the state saved in either case where it is good.
+    ``checkpoints/``. Raises :class:`WorkFailed` when the gradient is not finite (the last checkpoint is good), and
+    :class:`Cancelled` after Ctrl-C, the state saved.
     """
-    assert isinstance(task, nn.Module)
     output = Path(output)
-    checkpoints = output / "checkpoints"
-    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
-    accelerator = Accelerator(mixed_precision=run.precision)
-    if run.batch_size % accelerator.num_processes:
-        raise HackamoreError(
-            "the batch cannot be shared evenly",
-            received=f"batch_size {run.batch_size} on {accelerator.num_processes} processes",
-            expected="a multiple of the number of processes",
-        )
-    groups = [{"params": g["params"], "lr": run.lr, "scale": g.get("scale", 1.0)} for g in task.groups()]
-    task.to(accelerator.device)
-    optimiser = torch.optim.AdamW(groups, lr=run.lr, betas=run.betas, weight_decay=run.weight_decay, fused=True)
-    average = Average(task, run.ema) if run.ema is not None else None
-    state = load_checkpoint(checkpoints) if resume else None
-    start = 0
-    if state is not None:
-        start = state["step"]
-        _load_trained(task, state["weights"])
-        optimiser.load_state_dict(state["optimiser"])
-        if average is not None and state["average"] is not None:
-            average.load(state["average"])
-        accelerator.print(f"resuming at step {start}")
-    log = _Log(output / "log.jsonl", start, accelerator)
-    if state is not None:
-        log.sums, log.count = state["log"]["sums"], state["log"]["count"]
-    model, optimiser = accelerator.prepare(task, optimiser)
-    trained = [p for p in task.parameters() if p.requires_grad]
-
-    def save(step: int) -> None:
-        if accelerator.is_main_process:
-            save_checkpoint(
-                checkpoints,
-                step,
-                {
-                    "weights": _trained(task),
-                    "optimiser": optimiser.state_dict(),
-                    "average": average.state() if average is not None else None,
-                    "log": {"sums": log.sums, "count": log.count},
-                },
-            )
-
-    def averaged(work: Any, *arguments: Any) -> None:
-        if not accelerator.is_main_process:
-            return
-        if average is not None:
-            average.swap()
-        task.eval()
-        try:
-            with torch.no_grad():
-                work(*arguments)
-        finally:
-            task.train()
-            if average is not None:
-                average.swap()
-
-    task.train()
-    step = start
+    running = _Run(task, run, output, resume)
     try:
-        for step in range(start, run.steps):
-            draws = Draws(run.seed, step, run.batch_size, accelerator.process_index, accelerator.num_processes)
-            batch = {name: value.to(accelerator.device) for name, value in task.batch(draws).items()}
-            factor = learning_rate(step, run)
-            for group in optimiser.param_groups:
-                group["lr"] = run.lr * factor * group["scale"]
-            losses = model(batch)
-            accelerator.backward(losses["loss"])
-            norm = accelerator.clip_grad_norm_(trained, run.clip)
-            if not torch.isfinite(norm):
-                raise WorkFailed(
-                    f"the training broke at step {step}: gradient norm {float(norm)}, loss {float(losses['loss'].detach())}",
-                    remedy="a smaller lr; the last checkpoint is good",
-                )
-            optimiser.step()
-            optimiser.zero_grad()
-            if average is not None:
-                average.update(step)
-            log.add(step, losses, float(norm), run)
-            if (step + 1) % run.sample_every == 0:
-                averaged(task.sample, output / "samples" / f"step-{step + 1:08d}.png")
-            if (step + 1) % run.checkpoint_every == 0 and step + 1 < run.steps:
-                save(step + 1)
+        while running.done < run.steps:
+            running.step(running.done)
+            if running.done % run.sample_every == 0:
+                running.averaged(task.sample, output / "samples" / f"step-{running.done:08d}.png")
+            if running.done % run.checkpoint_every == 0 or running.done == run.steps:
+                running.save()
     except KeyboardInterrupt as stop:
-        if all(p.grad is None for p in trained):
-            save(step)
-        raise Cancelled(f"stopped at step {step}", remedy="the same command goes on from the last checkpoint") from stop
-    if start < run.steps:
-        save(run.steps)
-    averaged(task.export, output)
-    accelerator.end_training()
+        if not running.stepping:
+            running.save()
+        remedy = "the same command goes on from the last checkpoint"
+        raise Cancelled(f"stopped at step {running.done}", remedy=remedy) from stop
+    running.averaged(task.export, output)
     return output
 
 
-def _trained(task: nn.Module) -> dict[str, Tensor]:
+class _Run:
+    """A run under way: the live weights, the optimiser, the average and the log."""
+
+    def __init__(self, task: Task, run: RunSettings, output: Path, resume: bool) -> None:
+        AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
+        self.accelerator = Accelerator(mixed_precision=run.precision)
+        if run.batch_size % self.accelerator.num_processes:
+            raise HackamoreError(
+                "the batch cannot be shared evenly",
+                received=f"batch_size {run.batch_size} on {self.accelerator.num_processes} processes",
+                expected="a multiple of the number of processes",
+            )
+        self.task, self.run, self.checkpoints = task, run, output / "checkpoints"
+        self.stepping = False
+        task.to(self.accelerator.device)
+        self.trained = [p for p in task.parameters() if p.requires_grad]
+        groups = [{"params": g["params"], "lr": run.lr, "scale": g.get("scale", 1.0)} for g in task.groups()]
+        optimiser = torch.optim.AdamW(groups, lr=run.lr, betas=run.betas, weight_decay=run.weight_decay, fused=True)
+        self.average = Average(task, run.ema) if run.ema is not None else None
+        state = load_checkpoint(self.checkpoints) if resume else None
+        self.done = 0 if state is None else state["step"]
+        self.log = _Log(output / "log.jsonl", self.done, self.accelerator)
+        if state is not None:
+            self.accelerator.print(f"resuming at step {self.done}")
+            _load_trained(task, state["weights"])
+            optimiser.load_state_dict(state["optimiser"])
+            if self.average is not None and state["average"] is not None:
+                self.average.load(state["average"])
+            self.log.sums, self.log.count = state["log"]["sums"], state["log"]["count"]
+        self.model, self.optimiser = self.accelerator.prepare(task, optimiser)
+        task.train()
+
+    def step(self, step: int) -> None:
+        """Draw, forward, backward, clip, move, average, log."""
+        accelerator, run = self.accelerator, self.run
+        draws = Draws(run.seed, step, run.batch_size, accelerator.process_index, accelerator.num_processes)
+        batch = {name: value.to(accelerator.device) for name, value in self.task.batch(draws).items()}
+        for group in self.optimiser.param_groups:
+            group["lr"] = run.lr * learning_rate(step, run) * group["scale"]
+        self.stepping = True
+        losses = self.model(batch)
+        accelerator.backward(losses["loss"])
+        norm = accelerator.clip_grad_norm_(self.trained, run.clip)
+        if not torch.isfinite(norm):
+            raise WorkFailed(
+                f"the training broke at step {step}",
+                received=f"gradient norm {float(norm)}, loss {float(losses['loss'].detach())}",
+                remedy="a smaller lr; the last checkpoint is good",
+            )
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        if self.average is not None:
+            self.average.update(step)
+        self.log.add(step, losses, float(norm), run)
+        self.done, self.stepping = step + 1, False
+
+    def save(self) -> None:
+        """Write a checkpoint of the steps that are done."""
+        if self.accelerator.is_main_process:
+            state = {
+                "weights": _trained(self.task),
+                "optimiser": self.optimiser.state_dict(),
+                "average": None if self.average is None else self.average.state(),
+                "log": {"sums": self.log.sums, "count": self.log.count},
+            }
+            save_checkpoint(self.checkpoints, self.done, state)
+
+    def averaged(self, work: Callable[[Path], None], path: Path) -> None:
+        """Call ``work(path)`` with the averaged weights in place of the live ones."""
+        if not self.accelerator.is_main_process:
+            return
+        if self.average is not None:
+            self.average.swap()
+        self.task.eval()
+        try:
+            with torch.no_grad():
+                work(path)
+        finally:
+            self.task.train()
+            if self.average is not None:
+                self.average.swap()
+
+
+def _trained(task: Task) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in task.named_parameters() if p.requires_grad}
 
 
 @torch.no_grad()
-def _load_trained(task: nn.Module, weights: dict[str, Tensor]) -> None:
+def _load_trained(task: Task, weights: dict[str, Tensor]) -> None:
     mine = dict(task.named_parameters())
     wrong = [n for n, w in weights.items() if n not in mine or mine[n].shape != w.shape]
     absent = [n for n, p in mine.items() if p.requires_grad and n not in weights]
