@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from hackamore.controls.control import Control
 from hackamore.controls.schedule import Schedule, Window, parse_schedule, window
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, from_hint, to_hint
@@ -24,7 +23,7 @@ class Unit:
 
     def __init__(
         self,
-        control: Any,
+        control: Control,
         hint: Tensor | Picture,
         *,
         scale: float | None = None,

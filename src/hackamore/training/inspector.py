@@ -20,14 +20,13 @@ from hackamore.training.trainer import Task
 
 
 class InspectorTask(Task):
-    """Cross-entropy of the class of each pixel. ``reconstruct`` shows half of the pictures through an autoencoder."""
+    """Cross-entropy of the class of each pixel; half of the pictures are softened as an autoencoder softens them."""
 
-    def __init__(self, pictures: NDArray[np.uint8], palettes: NDArray[np.uint8], vae: Any | None = None) -> None:
+    def __init__(self, pictures: NDArray[np.uint8], palettes: NDArray[np.uint8]) -> None:
         super().__init__()
         self.pictures = pictures
         self.classes = np.stack([palette.read(np.asarray(picture)) for picture in palettes])
         self.inspector = Inspector()
-        self._vae = (vae,)
 
     def groups(self) -> list[dict[str, Any]]:
         """All weights, one rate."""
@@ -38,13 +37,11 @@ class InspectorTask(Task):
         places = draws.indices(len(self.pictures)).numpy()
         x = torch.from_numpy(np.array(self.pictures[places])).permute(0, 3, 1, 2).float() / 255
         u = draws.uniform(6)[..., None, None]
-        (vae,) = self._vae
-        if vae is not None:
-            with torch.no_grad():
-                half = len(x) // 2
-                x[:half] = vae.decode(vae.encode(x[:half] * 2 - 1).latent_dist.mode()).sample.clamp(-1, 1) / 2 + 0.5
+        half = len(x) // 2
+        coarse = F.interpolate(x[:half], scale_factor=1 / 4, mode="area")
+        soft = F.interpolate(coarse, size=x.shape[-2:], mode="bicubic")
+        x[:half] += (u[:half, 4:5] + 0.2).clamp(max=1) * (soft - x[:half])
         x = x * (0.8 + 0.4 * u[:, :3]) + 0.1 * (u[:, 3:4] - 0.5)
-        x = torch.where(u[:, 4:5] < 0.3, F.avg_pool2d(x, 3, 1, 1), x)
         x = x + 0.05 * u[:, 5:6] * draws.normal(*x.shape[1:])
         return {"x": x.clamp(0, 1), "classes": torch.from_numpy(self.classes[places].astype(np.int64))}
 

@@ -101,6 +101,7 @@ class ControlStage(_Stage):
             self.size,
             self.kind,
             prompt_dropout=self.prompt_dropout,
+            precision=self.run.precision,
             timesteps=self.timesteps,
             zero_scale=self.zero_scale,
         )
@@ -110,41 +111,39 @@ class InspectorStage(_Stage):
     """Meadow's inspector."""
 
     stage: Literal["inspector"]
-    vae: Path | None = Field(None, description="an autoencoder's folder; half of the pictures are seen through it")
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
         from hackamore.data.hints import hint_array
         from hackamore.training.inspector import InspectorTask
 
-        vae = None
-        if self.vae is not None:
-            from diffusers import AutoencoderKL
-
-            vae = AutoencoderKL.from_pretrained(self.vae, torch_dtype=torch.float32).requires_grad_(False).eval()
         torch.manual_seed(self.run.seed)
-        return InspectorTask(self.pictures(), hint_array("seg", self.data, self.size), vae)
+        return InspectorTask(self.pictures(), hint_array("seg", self.data, self.size))
 
 
-def control_task(branch: Any, data: Path, size: tuple[int, int], kind: str, **settings: Any) -> Task:
+def control_task(
+    branch: Any, data: Path, size: tuple[int, int], kind: str, precision: str = "no", **settings: Any
+) -> Task:
     """The task of training ``branch`` on the pairs in ``data``, latents cached beside them."""
     from hackamore.data.hints import hint_source
     from hackamore.training.control import ControlTask
 
     pairs = read_pairs(data)
     pictures = picture_array([pair.picture for pair in pairs], size, data / ".cache")
-    key = ("encoded", branch.base.sha256, len(pictures), size, [str(pair.picture) for pair in pairs])
-    latents = cached(data / ".cache", key, lambda: _encoded(branch.base, pictures))
+    weights = {name: digest for name, digest in branch.base.sha256.items() if name.startswith("vae")}
+    key = ("encoded", weights, precision, len(pictures), size, [str(pair.picture) for pair in pairs])
+    latents = cached(data / ".cache", key, lambda: _encoded(branch.base, pictures, precision))
     hints = hint_source(kind, data, pictures, size)
     return ControlTask(branch, latents, [pair.text for pair in pairs], hints, **settings)
 
 
-def _encoded(base: Any, pictures: Any) -> Any:
-    """All pictures as latents N×C×h×w, fp16."""
+def _encoded(base: Any, pictures: Any, precision: str = "no") -> Any:
+    """All pictures as latents N×C×h×w, fp16; ``precision`` bf16 encodes in it."""
     made = []
     for first in range(0, len(pictures), 64):
         x = torch.from_numpy(np.array(pictures[first : first + 64])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        made.append(base.encode(x).cpu().numpy().astype(np.float16))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            made.append(base.encode(x).float().cpu().numpy().astype(np.float16))
     return np.concatenate(made)
 
 
