@@ -47,11 +47,10 @@ class Canny(Annotator):
 
 def automatic_threshold(picture: Picture, density: float) -> int:
     """The strong threshold of Canny at which about ``density`` of the pixels are edges, between 20 and 400."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     low, high = 20, 400
     while high - low > 8:
         middle = (low + high) // 2
-        if (cv2.Canny(grey, round(0.4 * middle), middle) > 0).mean() > density:
+        if (cv2.Canny(picture, round(0.4 * middle), middle) > 0).mean() > density:
             low = middle
         else:
             high = middle
