@@ -1,6 +1,6 @@
 """Control fidelity of Meadow's controls on held-out worlds: writes docs/fidelity.json, .md and a contact sheet.
 
-python benchmarks/fidelity.py [--count 64] [--steps 20] [--meadow FOLDER]
+python benchmarks/fidelity.py [--count 64] [--steps 20] [--out docs]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hackamore.bases.catalog import load_base
 from hackamore.controls.catalog import load_control
 from hackamore.core import palette
 from hackamore.core.image import from_hint
-from hackamore.data.worlds import EVALUATION_SEED
+from hackamore.data.pairs import EVALUATION_SEED
 from hackamore.evaluation.fidelity import measure, scores
 from hackamore.evaluation.sheets import write_sheet
 from hackamore.generate import generate
@@ -40,7 +40,7 @@ def pictures_of(base, captions, hints, control, steps):
         part = slice(first, first + BATCH)
         tensor = torch.from_numpy(np.stack(hints[part])).permute(0, 3, 1, 2).float() / 255
         units = [control.unit(tensor)] if control is not None else []
-        result = generate(base, captions[part], controls=units, seed=first, steps=steps)
+        result = generate(base, captions[part], controls=units, seed=first, steps=steps, batch=BATCH)
         made += [image.pixels for image in result.images]
     return made
 
@@ -96,7 +96,7 @@ def main() -> None:
     ]
     for row in rows:
         cells = [row["metric"], *(f"{row[k]:.3f}" for k in ("off", "on", "floor", "true", "ceiling"))]
-        lines.append("| " + " | ".join([*cells, f"**{row['normalised']:.2f}**"]) + " |")
+        lines.append("| " + " | ".join([*cells, f"**{row['normalised'] or 0:.2f}**"]) + " |")
     (told.out / "fidelity.md").write_text("# Control fidelity\n\n" + "\n".join(lines) + "\n")
     columns = 8
     shown = [p for pictures in sheets.values() for p in pictures[:columns]]

@@ -29,13 +29,23 @@ MOST_PICTURES = 1000
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every step: how far, and a way to see a rough picture at once."""
+    """Told after every step: how far, and a way to see a rough picture at once.
+
+    ``estimate`` holds the clean latents as estimated now, of the pictures ``first``, ``first + 1`` … of ``total``.
+    """
 
     step: Step
     estimate: Tensor
+    first: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Share of the whole generation that is done, 0 to 1."""
+        return (self.first + len(self.estimate) * (self.step.index + 1) / self.step.total) / self.total
 
     def preview(self) -> list[Picture]:
-        """A cheap picture of the estimated clean latents: three of their channels as colours, at latent size."""
+        """A cheap picture of the estimate: three of its channels as colours, at latent size."""
         x = self.estimate[:, :3].float()
         low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
         return from_hint((x - low) / (high - low).clamp(min=1e-6))
@@ -75,63 +85,78 @@ def generate(
     steps: int = 20,
     guidance: float | None = None,
     scheduler: str | None = None,
+    batch: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Result:
-    """Make ``num`` pictures of ``prompt`` (one prompt, or one for each picture), steered by ``controls``.
+    """Make ``num`` pictures of ``prompt`` (a list holds a prompt for each picture), steered by ``controls``.
 
     ``size`` is (width, height), multiples of 8; ``guidance`` 1 means none. Picture k has the seed ``seed + k`` and
-    equals the picture made alone with that seed. ``progress`` is called after each step; when ``cancelled()`` is true
-    after a step, :class:`Cancelled` is raised. Raises :class:`HackamoreError` for values out of range.
+    equals the picture made alone with that seed. ``batch`` pictures are sampled at once (1 on a CPU, 8 elsewhere).
+    ``progress`` is called after each step; when ``cancelled()`` is true then, :class:`Cancelled` is raised.
+    Raises :class:`HackamoreError` for values out of range and for controls of another base.
     """
     prompts = [prompt] * num if isinstance(prompt, str) else list(prompt)
     size = check_size(size or base.size, base.scale_factor)
     guidance = base.guidance if guidance is None else guidance
     name = scheduler or base.scheduler
-    _check(prompts, seed, steps, guidance, controls, size)
-    notices = _cut_prompts(base, [*dict.fromkeys([*prompts, negative])])
+    _check(base, prompts, seed, steps, guidance, controls, size)
+    composition = Composition(controls)
+    shape = (base.latent_channels, size[1] // base.scale_factor, size[0] // base.scale_factor)
 
-    count = len(prompts)
-    noise_shape = (base.latent_channels, size[1] // base.scale_factor, size[0] // base.scale_factor)
-    noise, generators = noise_like(noise_shape, range(seed, seed + count))
-    schedule = make_scheduler(name, base.scheduler_config)
-    schedule.set_timesteps(steps, device=base.device)
-    text = _encode(base, prompts, negative, guided=guidance != 1)
-    composition = Composition(controls, count, len(schedule.timesteps))
+    def make(pictures: slice) -> Tensor:
+        """Clean latents of some of the pictures, sampled together."""
+        count = len(prompts[pictures])
+        text = _encode(base, prompts[pictures], negative, guided=guidance != 1)
+        schedule = make_scheduler(name, base.scheduler_config, steps, base.device)
+        first = pictures.start
+        noise, generators = noise_like(shape, range(seed + first, seed + first + count))
 
-    def denoise(x: Tensor, step: Step) -> Tensor:
-        both = torch.cat([x, x]) if guidance != 1 else x
-        residuals = composition.residuals(both, step.t, text, step.index)
-        prediction = base.predict(both, step.t, text, residuals)
-        return guide(prediction, guidance) if guidance != 1 else prediction
+        def denoise(x: Tensor, step: Step) -> Tensor:
+            both = torch.cat([x, x]) if guidance != 1 else x
+            residuals = composition.residuals(both, step.t, text, step.index, step.total, pictures)
+            prediction = base.predict(both, step.t, text, residuals)
+            return guide(prediction, guidance) if guidance != 1 else prediction
 
-    def after(step: Step, x: Tensor, estimate: Tensor | None) -> None:
-        if progress is not None:
-            progress(Progress(step, x if estimate is None else estimate))
-        if cancelled():
-            raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
+        def after(step: Step, x: Tensor, estimate: Tensor | None) -> None:
+            if progress is not None:
+                progress(Progress(step, x if estimate is None else estimate, first, len(prompts)))
+            if cancelled():
+                raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
 
-    start = (noise * schedule.init_noise_sigma).to(base.device, base.dtype)
-    latents = sample(denoise, start, schedule, schedule.timesteps, generators, after)
+        start = (noise * schedule.init_noise_sigma).to(base.device, base.dtype)
+        return sample(denoise, start, schedule, schedule.timesteps, generators, after)
+
+    batch = batch or (1 if base.device.type == "cpu" else 8)
+    latents = torch.cat([make(slice(first, first + batch)) for first in range(0, len(prompts), batch)])
     pixels = from_hint(torch.cat([base.decode(one[None]) for one in latents]).float() / 2 + 0.5)
-    recipes = [
-        Recipe(
-            base=base.name,
-            base_sha256=base.sha256,
-            prompt=prompts[k],
-            negative=negative,
-            seed=seed + k,
-            size=size,
-            scheduler=name,
-            steps=steps,
-            guidance=guidance,
-            units=tuple(_unit_recipe(unit, k) for unit in controls),
-            machine=machine(str(base.device.type), base.dtype, torch.get_num_threads()),
+    recipe = Recipe(
+        base=base.name,
+        base_sha256=base.sha256,
+        prompt="",
+        negative=negative,
+        seed=seed,
+        size=size,
+        scheduler=name,
+        steps=steps,
+        guidance=guidance,
+        machine=machine(str(base.device.type), base.dtype, torch.get_num_threads()),
+    )
+    images = [
+        Image(
+            pixels[k],
+            recipe.model_copy(
+                update={
+                    "prompt": prompts[k],
+                    "seed": seed + k,
+                    "units": tuple(_unit_recipe(unit, k) for unit in controls),
+                }
+            ),
         )
-        for k in range(count)
+        for k in range(len(prompts))
     ]
-    images = [Image(p, r) for p, r in zip(pixels, recipes, strict=True)]
-    return Result(images, latents, [hint for unit in controls for hint in unit.pictures], notices)
+    hints = [hint for unit in controls for hint in unit.pictures]
+    return Result(images, latents, hints, _notices(base, [*dict.fromkeys([*prompts, negative])], controls, steps))
 
 
 def _encode(base: Base, prompts: list[str], negative: str, guided: bool) -> Text:
@@ -161,16 +186,30 @@ def _unit_recipe(unit: Unit, k: int) -> UnitRecipe:
     )
 
 
-def _cut_prompts(base: Base, prompts: list[str]) -> list[str]:
-    lost = [(prompt, base.words_lost(prompt)) for prompt in prompts]
-    return [
+def _notices(base: Base, prompts: list[str], controls: Sequence[Unit], steps: int) -> list[str]:
+    """What was asked for and could not be done whole."""
+    lost = [end for end in map(base.words_lost, prompts) if end]
+    cut = [
         f"the prompt is longer than the text encoder reads; cut before: “{end[:40]}{'…' if len(end) > 40 else ''}”"
-        for _, end in lost
-        if end
+        for end in lost
     ]
+    silent = [
+        f"the control {unit.control.name} is silent at all of the {steps} steps"
+        for unit in controls
+        if not unit.acts(steps)
+    ]
+    return cut + silent
 
 
-def _check(prompts: list[str], seed: int, steps: int, guidance: float, controls: Sequence[Unit], size: Size) -> None:
+def _check(
+    base: Base,
+    prompts: list[str],
+    seed: int,
+    steps: int,
+    guidance: float,
+    controls: Sequence[Unit],
+    size: Size,
+) -> None:
     if not 1 <= len(prompts) <= MOST_PICTURES:
         raise HackamoreError("the number of pictures is out of range", received=len(prompts), expected="1 to 1000")
     if not 0 <= seed < 2**63 - len(prompts):
@@ -180,6 +219,12 @@ def _check(prompts: list[str], seed: int, steps: int, guidance: float, controls:
     if not (math.isfinite(guidance) and 0 <= guidance <= LARGEST_GUIDANCE):
         raise HackamoreError("the guidance is out of range", received=guidance, expected="0 to 100; 1 is none")
     for unit in controls:
+        if unit.control.sites != base.sites:
+            raise HackamoreError(
+                f"the control {unit.control.name} was made for another base than {base.name}",
+                received=f"widths {unit.control.sites.skips}, text width {unit.control.sites.text_width}",
+                expected=f"widths {base.sites.skips}, text width {base.sites.text_width}",
+            )
         for name, value in (("hint", unit.hint), ("mask", unit.mask)):
             if value is None:
                 continue
@@ -206,7 +251,12 @@ def replay(recipe: Recipe, *, find: Path | str = ".", progress: Callable[[Progre
     from hackamore.controls.catalog import embedded, load_control
 
     def found(name: str, known: Collection[str]) -> str | Path:
-        return name if name in known else Path(find) / name
+        if name in known or (Path(find) / name).exists():
+            return name if name in known else Path(find) / name
+        raise HackamoreError(
+            f"{name}, which the recipe names, is neither embedded nor in {Path(find).resolve()}",
+            remedy="--find FOLDER, where its folder lies",
+        )
 
     backend = recipe.machine.backend if recipe.machine.backend in ("cpu", best_device().type) else None
     threads = torch.get_num_threads()

@@ -22,6 +22,7 @@ class Counted:
     """A control that counts how often it is asked."""
 
     def __init__(self, branch):
+        self.sites = branch.sites
         self.branch, self.prepared, self.asked = branch, 0, []
         self.name, self.condition, self.sha256 = "counted", None, {}
 
@@ -113,7 +114,7 @@ def test_a_picture_does_not_depend_on_its_batch(base):
     branch = randomise(new_control(base), size=0.05)
     hints = torch.rand(3, 3, 64, 64)
     for scheduler in ("ddim", "euler_a"):
-        together = made(base, branch.unit(hints), num=3, scheduler=scheduler)
+        together = made(base, branch.unit(hints), num=3, scheduler=scheduler, batch=3)
         for k in range(3):
             alone = made(base, branch.unit(hints[k : k + 1]), seed=1 + k, scheduler=scheduler)
             assert (together[k] - alone[0]).abs().max() <= 1e-4
@@ -121,7 +122,7 @@ def test_a_picture_does_not_depend_on_its_batch(base):
 
 def test_progress_previews_and_cancelling(sd1):
     seen = []
-    made(sd1, progress=seen.append) if False else generate(
+    generate(
         sd1,
         "a lake",
         size=(64, 64),

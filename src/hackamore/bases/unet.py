@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +19,6 @@ from hackamore.core.residuals import Residuals
 
 FAMILIES = {128: "meadow", 768: "sd1", 1024: "sd2", 2048: "sdxl"}
 """Width of the text that a U-Net attends to → family."""
-
-logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
 
 
 class UNetBase:
@@ -49,8 +47,9 @@ class UNetBase:
         self.family = FAMILIES.get(width, f"unet-{width}")
         self.latent_channels = unet.config.in_channels
         self.scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
-        side = (unet.config.sample_size or 64) * self.scale_factor
-        self.size = (side, side)
+        sample = unet.config.sample_size or 64
+        height, width = (sample, sample) if isinstance(sample, int) else sample
+        self.size = (width * self.scale_factor, height * self.scale_factor)
         self.sites = sites_of(unet)
 
     @property
@@ -64,6 +63,12 @@ class UNetBase:
         """The U-Net's floating-point type."""
         dtype: torch.dtype = next(self.unet.parameters()).dtype
         return dtype
+
+    def to(self, device: torch.device) -> UNetBase:
+        """Move every network to ``device``."""
+        for network in (self.unet, self.vae, self.text_encoder):
+            network.to(device)
+        return self
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Text:
@@ -97,14 +102,17 @@ class UNetBase:
     def predict(self, x: Tensor, t: Tensor, text: Text, residuals: Residuals | None = None) -> Tensor:
         """One forward pass; residuals are added to the skips that enter the decoder and after the mid block."""
         told: dict[str, Any] = {}
-        if residuals is not None and residuals.skips:
-            told["down_block_additional_residuals"] = residuals.skips
-        if residuals is not None and residuals.mid is not None:
-            told["mid_block_additional_residual"] = residuals.mid
-            told.setdefault(
-                "down_block_additional_residuals",
-                (torch.zeros((), dtype=x.dtype, device=x.device),) * len(self.sites.skips),
-            )
+        if residuals is not None:
+            silent = torch.zeros((), dtype=x.dtype, device=x.device)
+            skips = residuals.skips or (silent,) * len(self.sites.skips)
+            if len(skips) != len(self.sites.skips):
+                raise HackamoreError(
+                    "the control does not fit the base",
+                    received=f"{len(skips)} residuals",
+                    expected=len(self.sites.skips),
+                )
+            told["down_block_additional_residuals"] = skips
+            told["mid_block_additional_residual"] = silent if residuals.mid is None else residuals.mid
         made: Tensor = self.unet(
             x, t, encoder_hidden_states=text.tokens, added_cond_kwargs=text.added or None, **told
         ).sample
@@ -179,20 +187,48 @@ def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtyp
             received="no " + ", ".join(absent),
             expected="the folders unet, vae, text_encoder, tokenizer and scheduler (diffusers' layout)",
         )
-    loaded = {}
-    for part, kind in parts.items():
+
+    def read(part: str, kind: Any, **told: Any) -> Any:
         try:
             with _no_bars():
-                loaded[part] = kind.from_pretrained(folder / part, torch_dtype=dtype, local_files_only=True).to(device)
+                return kind.from_pretrained(folder / part, local_files_only=True, **told)
         except Exception as error:
             raise HackamoreError(
                 f"the {part} of {folder} cannot be loaded",
                 received=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
                 expected="whole files in diffusers' layout, weights as .safetensors",
             ) from error
-    import json
 
-    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    hashes = {str(file.relative_to(folder)): sha256(file) for file in sorted(folder.glob("*/*.safetensors"))}
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    return UNetBase(name, **loaded, tokenizer=tokenizer, scheduler_config=scheduler, hashes=hashes, **settings)
+    loaded = {part: read(part, kind, torch_dtype=dtype, use_safetensors=True) for part, kind in parts.items()}
+    _check_parts(folder, **loaded)
+    try:
+        scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HackamoreError(f"the scheduler of {folder} cannot be loaded", received=str(error)) from error
+    files = [
+        file for part in parts for file in sorted((folder / part).glob("*.safetensors")) if ".fp16." not in file.name
+    ]
+    hashes = {str(file.relative_to(folder)): sha256(file) for file in files}
+    tokenizer = read("tokenizer", CLIPTokenizer)
+    base = UNetBase(name, **loaded, tokenizer=tokenizer, scheduler_config=scheduler, hashes=hashes, **settings)
+    return base.to(device)
+
+
+def _check_parts(folder: Path, unet: Any, vae: Any, text_encoder: Any) -> None:
+    """Refuse by name what is laid out like Stable Diffusion 1 or 2 and is not."""
+    latent, text = vae.config.latent_channels, text_encoder.config.hidden_size
+    wrong = (
+        f"a U-Net of {unet.config.in_channels} input channels, latents of {latent} (an inpainting or editing model)"
+        if unet.config.in_channels != latent
+        else f"a U-Net that attends to width {unet.config.cross_attention_dim} beside a text encoder of width {text}"
+        if unet.config.cross_attention_dim != text
+        else "a U-Net with added conditions (SDXL)"
+        if unet.config.addition_embed_type is not None
+        else "a U-Net without a mid block"
+        if unet.mid_block is None
+        else None
+    )
+    if wrong:
+        raise HackamoreError(
+            f"{folder} is of a kind that is not supported yet", received=wrong, expected="SD 1.x or 2.x"
+        )

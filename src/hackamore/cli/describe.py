@@ -15,6 +15,8 @@ def describe(path: Path) -> dict[str, object]:
         return _base(path)
     if path.is_dir():
         return _control(path)
+    if path.suffix in (".safetensors", ".pth", ".ckpt", ".bin", ".pt"):
+        raise HackamoreError(f"{path} is a single weights file", expected="a folder in diffusers' layout, or a picture")
     from hackamore.core.recipe import read_recipe
 
     recipe = read_recipe(path)
@@ -59,7 +61,7 @@ def _control(path: Path) -> dict[str, object]:
         raise HackamoreError(
             f"{path} is neither a base nor a control that is known", received=next(iter(weights), "nothing")
         )
-    text = next(w.shape[1] for key, w in weights.items() if key.endswith("attn2.to_k.weight"))
+    text = next((w.shape[-1] for key, w in weights.items() if key.endswith("attn2.to_k.weight")), 0)
     condition = read_metadata(path / WEIGHTS).get(CONDITION)
     return {
         "kind": "a ControlNet in diffusers' layout",

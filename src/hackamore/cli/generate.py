@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hackamore.cli.options import ControlSpec, free_paths, parse_control, parse_size
+from hackamore.cli.options import ControlSpec, free_paths, make_folders, parse_control, parse_size
 from hackamore.cli.show import note, progress_bar
 from hackamore.core.errors import HackamoreError
 
@@ -49,7 +49,9 @@ def run(
     if show_hint is not None:
         if not specs:
             raise HackamoreError("--show-hint without a control", expected="at least one --control")
-        free_paths(show_hint, 1, "", overwrite)
+        (show_hint,) = free_paths(show_hint, 1, "", overwrite)
+        if show_hint.resolve() in [path.resolve() for path in paths]:
+            raise HackamoreError("--show-hint and --out name the same file", received=show_hint)
     hints = [read_hint(spec, base) for spec in specs]
 
     from hackamore.bases.catalog import load_base
@@ -60,18 +62,19 @@ def run(
     loaded = load_base(base, device=device, dtype=dtype)
     chosen = chosen or loaded.size
     units = [make_unit(spec, read(chosen), base, loaded) for spec, read in zip(specs, hints, strict=True)]
-    with progress_bar("generating", steps) as show:
+    make_folders([*paths, *([show_hint] if show_hint else [])])
+    with progress_bar("generating", 100) as show:
         result = generate(
             loaded, prompt, controls=units, negative=negative, seed=seed, num=num, size=chosen, steps=steps,
-            guidance=guidance, scheduler=scheduler, progress=lambda told: show(told.step.index + 1),
+            guidance=guidance, scheduler=scheduler, progress=lambda told: show(round(100 * told.share)),
         )  # fmt: skip
     for notice in result.notices:
         note(f"notice: {notice}")
+    for image, path in zip(result.images, paths, strict=True):
+        image.save(path)
     if show_hint is not None:
         with written_whole(show_hint) as path:
             path.write_bytes(png(result.hints[0]))
-    for image, path in zip(result.images, paths, strict=True):
-        image.save(path)
     if json_output:
         import json
 
@@ -86,7 +89,7 @@ def run(
 
 def read_hint(spec: ControlSpec, base: str) -> Any:
     """Read and check a control's picture and parameters before anything slow happens: a function size → hint."""
-    from hackamore.annotators.catalog import annotate, annotator_class, make_annotator
+    from hackamore.annotators.catalog import ANNOTATORS, annotate, annotator_class, make_annotator
     from hackamore.core.image import load_picture
 
     kind = "none" if spec.unit.get("hint") else spec.kind
@@ -98,7 +101,7 @@ def read_hint(spec: ControlSpec, base: str) -> Any:
     make_annotator(kind, **spec.parameters)
     picture = load_picture(spec.image)
     mode = spec.unit.get("resize", "crop")
-    categorical = annotator_class(spec.kind).categorical
+    categorical = spec.kind in ANNOTATORS and annotator_class(spec.kind).categorical
     parameters = spec.parameters
 
     def at(size: tuple[int, int]) -> Any:

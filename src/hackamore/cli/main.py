@@ -20,7 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo, generate, replay, annotate, train, world, info):
-    app.command(name=command.__name__.rpartition(".")[2])(command.run)
+    own = {"allow_extra_args": True, "ignore_unknown_options": True} if command is annotate else {}
+    app.command(name=command.__name__.rpartition(".")[2], context_settings=own)(command.run)
 
 
 @app.callback(invoke_without_command=True)

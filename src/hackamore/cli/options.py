@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ def parse_control(text: str) -> ControlSpec:
             expected="kind=IMAGE,key=value…, such as canny=photo.jpg,scale=0.8, or the same as JSON",
         )
     unit = {key: told.pop(key) for key in UNIT_KEYS if key in told}
+    for key in ("schedule", "mask", "model", "resize"):
+        if key in unit and not isinstance(unit[key], str):
+            raise HackamoreError(f"{key} of a control is not text", received=unit[key])
     for key in ("scale", "start", "end"):
         if key in unit:
             unit[key] = _number(key, unit[key])
@@ -56,10 +60,8 @@ def parse_control(text: str) -> ControlSpec:
 def free_paths(out: Path | None, count: int, default: str, overwrite: bool) -> list[Path]:
     """Where ``count`` pictures go: a file for one, a folder for several; an existing file is an error."""
     out = out or Path(default)
-    if count == 1 and (out.suffix.lower() == ".png" or not (out.suffix or out.is_dir())):
-        paths = [out if out.suffix else out / "000.png"]
-    elif count == 1 and out.is_dir():
-        paths = [out / "000.png"]
+    if count == 1 and out.suffix.lower() == ".png" and not out.is_dir():
+        paths = [out]
     elif out.suffix and not out.is_dir():
         expected = "a folder for several pictures" if count > 1 else "a file ending in .png, or a folder"
         raise HackamoreError("pictures cannot be written there", received=str(out), expected=expected)
@@ -68,17 +70,24 @@ def free_paths(out: Path | None, count: int, default: str, overwrite: bool) -> l
     taken = [path for path in paths if path.exists()]
     if taken and not overwrite:
         raise HackamoreError(f"{taken[0]} exists already", remedy="another --out, or --overwrite")
-    folder = paths[0].parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".hackamore-{paths[0].stem}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
+    folder = next(parent for parent in paths[0].absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise HackamoreError(
-            f"cannot write to {folder}", received=error.strerror, expected="a folder that can be written"
-        ) from error
+            f"cannot write to {paths[0].parent}", received=str(folder), expected="a folder that can be written"
+        )
     return paths
+
+
+def make_folders(paths: list[Path]) -> None:
+    """Make the folders of ``paths`` before slow work begins; one that cannot be made is an error."""
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            expected = "a folder that can be written"
+            raise HackamoreError(
+                f"cannot write to {path.parent}", received=error.strerror, expected=expected
+            ) from error
 
 
 def _from_json(text: str) -> dict[str, Any]:

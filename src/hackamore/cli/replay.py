@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hackamore.cli.options import free_paths
+from hackamore.cli.options import free_paths, make_folders
 from hackamore.cli.show import note, progress_bar
 
 
@@ -25,10 +25,12 @@ def run(
 
     from hackamore.generate import replay
 
-    with progress_bar("replaying", recipe.steps) as show:
-        result = replay(recipe, find=find, progress=lambda told: show(told.step.index + 1))
+    original = image.read_bytes()
+    make_folders([path])
+    with progress_bar("replaying", 100) as show:
+        result = replay(recipe, find=find, progress=lambda told: show(round(100 * told.share)))
     for difference in recipe.differences(result.images[0].recipe):
         note(f"notice: {difference}; the picture may differ")
     result.images[0].save(path)
-    same = path.read_bytes() == image.read_bytes()
+    same = path.read_bytes() == original
     print(f"{path}: {'the same bytes' if same else 'not the same bytes'}")

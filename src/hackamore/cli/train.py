@@ -23,6 +23,10 @@ def run(
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
 ) -> None:
     """Train what CONFIG describes; options win over the file. Goes on where it was stopped."""
+    from hackamore.core.extras import require
+
+    require("accelerate", "train", "training")
+
     from hackamore.training.stages import read_stage
 
     told = {

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hackamore.bases.base import Text
+from hackamore.bases.base import Sites, Text
 from hackamore.bases.unet import encoder_of, run_encoder
 from hackamore.controls.hint import HintEncoder
 from hackamore.controls.unit import Unit
@@ -31,7 +31,13 @@ class Branch(nn.Module):
         self.name = condition or "control"
         self.sha256: dict[str, str] = {}
         self._bases = (base,)
+        self.sites: Sites = base.sites
         self.trunk = encoder_of(base.unet).requires_grad_(True).train()
+        if base.scale_factor != HintEncoder.STRIDE:
+            expected = f"{HintEncoder.STRIDE} pixels, the hint encoder's stride"
+            raise HackamoreError(
+                "no hint encoder fits this base", received=f"latents of {base.scale_factor}", expected=expected
+            )
         first = base.sites.skips[0]
         self.hint_encoder = HintEncoder(first, widths or HINT_WIDTHS.get(first, (16, 32, 96, 256)))
         self.zero_skips = nn.ModuleList(ZeroConv2d(width, width) for width in base.sites.skips)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from hackamore.bases.base import Text
+from hackamore.bases.base import Sites, Text
 from hackamore.core.residuals import Residuals
 
 
@@ -15,6 +15,7 @@ class Control(Protocol):
 
     name: str
     condition: str | None
+    sites: Sites
     sha256: dict[str, str]
 
     def prepare(self, hint: Tensor) -> Any:

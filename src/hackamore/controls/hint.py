@@ -16,6 +16,8 @@ class HintEncoder(nn.Module):
     ``widths`` has four entries for a stride of 8. Module names are those of diffusers' ``controlnet_cond_embedding``.
     """
 
+    STRIDE = 8
+
     def __init__(self, channels_out: int, widths: tuple[int, ...] = (16, 32, 96, 256), channels_in: int = 3) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(channels_in, widths[0], 3, padding=1)

@@ -31,7 +31,7 @@ class Schedule:
         return before[1]
 
     def __str__(self) -> str:
-        return "/".join(f"{strength:g}@{place:g}" for place, strength in self.points)
+        return "/".join(f"{strength!r}@{place!r}" for place, strength in self.points)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 from hackamore.controls.control import Control
 from hackamore.controls.schedule import Schedule, Window, parse_schedule, window
 from hackamore.core.errors import HackamoreError
-from hackamore.core.image import Picture, from_hint, to_hint
+from hackamore.core.image import Picture, from_hint, load_picture, to_hint
 
 
 class Unit:
@@ -53,6 +53,10 @@ class Unit:
         """The factor on its residuals at step ``index`` of ``total``; at 0 its network is not run."""
         return self.strength.at(index, total)
 
+    def acts(self, total: int) -> bool:
+        """Whether it says anything at all in a run of ``total`` steps."""
+        return any(self.strength_at(index, total) for index in range(total))
+
     @property
     def pictures(self) -> list[Picture]:
         """The very hint the control receives, as pictures."""
@@ -61,24 +65,28 @@ class Unit:
 
 def _hint(hint: Tensor | Picture) -> Tensor:
     if not isinstance(hint, torch.Tensor):
-        return to_hint(hint)
-    if hint.ndim == 3:
-        hint = hint[None]
-    if hint.ndim != 4 or hint.shape[1] != 3:
-        raise HackamoreError("the hint has the wrong shape", received=tuple(hint.shape), expected="N×3×H×W")
-    low, high = float(hint.min()), float(hint.max())
-    if not (low >= -1e-3 and high <= 1 + 1e-3):
-        raise HackamoreError(
-            "the hint is out of range", received=f"{low:.3g} to {high:.3g}", expected="values in [0, 1], not [−1, 1]"
-        )
-    return hint.float()
+        return to_hint(load_picture(hint))
+    return _checked("hint", hint, 3)
 
 
 def _mask(mask: Tensor | Picture) -> Tensor:
     if not isinstance(mask, torch.Tensor):
-        mask = to_hint(mask if mask.ndim == 3 else mask[..., None].repeat(3, -1)).mean(1, keepdim=True)
-    if mask.ndim != 4 or mask.shape[1] != 1:
-        raise HackamoreError("the mask has the wrong shape", received=tuple(mask.shape), expected="N×1×H×W")
+        mask = to_hint(load_picture(mask)).mean(1, keepdim=True)
+    mask = _checked("mask", mask, 1)
     if float(mask.max()) <= 0:
         raise HackamoreError("the mask is empty", received="all black", expected="white where the control acts")
-    return mask.float()
+    return mask
+
+
+def _checked(name: str, value: Tensor, channels: int) -> Tensor:
+    """N×channels×H×W in [0, 1], rounded to 8 bits, so that the Recipe holds exactly what the control receives."""
+    if value.ndim == 3:
+        value = value[None]
+    if value.ndim != 4 or value.shape[1] != channels:
+        expected = f"N×{channels}×H×W"
+        raise HackamoreError(f"the {name} has the wrong shape", received=tuple(value.shape), expected=expected)
+    low, high = float(value.min()), float(value.max())
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
+        expected = "values in [0, 1], not [−1, 1]"
+        raise HackamoreError(f"the {name} is out of range", received=f"{low:.3g} to {high:.3g}", expected=expected)
+    return (value.float().clamp(0, 1) * 255).round() / 255

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LONGEST_LINE = 500
+
 
 class HackamoreError(Exception):
     """What was wrong, what was received, what was expected, and what to do about it.
@@ -22,14 +24,14 @@ class HackamoreError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        lines = [self.what]
-        if self.received is not None:
-            lines.append(f"received: {self.received}")
-        if self.expected is not None:
-            lines.append(f"expected: {self.expected}")
-        if self.remedy is not None:
-            lines.append(f"try: {self.remedy}")
-        return "\n".join(lines)
+        told = {"received": self.received, "expected": self.expected, "try": self.remedy}
+        return "\n".join([_line(self.what), *(f"{name}: {_line(v)}" for name, v in told.items() if v is not None)])
+
+
+def _line(value: object) -> str:
+    """``value`` on one line of bounded length."""
+    words = " ".join(str(value).split())
+    return words if len(words) <= LONGEST_LINE else words[: LONGEST_LINE - 1] + "…"
 
 
 class WorkFailed(HackamoreError):

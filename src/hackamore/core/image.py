@@ -82,12 +82,12 @@ def resize(picture: Picture, size: Size, mode: str = "crop", *, categorical: boo
     if mode == "stretch":
         return _scale(picture, size, categorical)
     factors = size[0] / width, size[1] / height
-    factor = max(factors) if mode == "crop" else min(factors)
-    scaled = max(1, round(width * factor)), max(1, round(height * factor))
-    picture = _scale(picture, scaled, categorical)
     if mode == "crop":
-        left, top = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
-        return np.ascontiguousarray(picture[top : top + size[1], left : left + size[0]])
+        kept = max(1, round(size[0] / max(factors))), max(1, round(size[1] / max(factors)))
+        left, top = (width - kept[0]) // 2, (height - kept[1]) // 2
+        return _scale(np.ascontiguousarray(picture[top : top + kept[1], left : left + kept[0]]), size, categorical)
+    scaled = max(1, round(width * min(factors))), max(1, round(height * min(factors)))
+    picture = _scale(picture, scaled, categorical)
     left, top = (size[0] - scaled[0]) // 2, (size[1] - scaled[1]) // 2
     right, bottom = size[0] - scaled[0] - left, size[1] - scaled[1] - top
     padded: Picture = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
@@ -194,9 +194,11 @@ def _from_array(array: NDArray[Any]) -> Picture:
     if array.dtype == np.uint8:
         scaled = array
     elif array.dtype.kind == "f":
-        scaled = (np.clip(np.nan_to_num(array), 0, 1) * 255 + 0.5).astype(np.uint8)
+        known = np.nan_to_num(array.astype(np.float64), posinf=0, neginf=0)
+        low, high = min(0.0, known.min(initial=0)), max(1.0, known.max(initial=1))
+        scaled = ((known - low) / (high - low) * 255 + 0.5).astype(np.uint8)
     else:
-        top = 65535 if array.dtype == np.uint16 or array.max(initial=0) > 255 else 255
+        top = 65535 if array.dtype.itemsize == 2 or array.max(initial=0) > 255 else 255
         scaled = (np.clip(array.astype(np.int64), 0, top) * 255 // top).astype(np.uint8)
     if scaled.ndim == 2:
         scaled = scaled[..., None]

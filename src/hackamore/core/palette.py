@@ -39,9 +39,10 @@ def read(picture: NDArray[np.uint8], tolerance: int = 0) -> NDArray[np.uint8]:
     ``tolerance`` is the largest per-channel distance to a palette colour that is still read as that colour.
     Raises :class:`HackamoreError` naming up to three colours that are not in the palette.
     """
-    flat = picture.reshape(-1, 3)
-    colours, inverse = np.unique(flat, axis=0, return_inverse=True)
-    distance = np.abs(colours[:, None, :].astype(int) - COLOURS[None].astype(int)).max(axis=2)
+    codes = picture.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    packed, inverse = np.unique(codes, return_inverse=True)
+    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1)
+    distance = np.abs(colours[:, None, :].astype(np.int16) - COLOURS[None].astype(np.int16)).max(axis=2)
     nearest = distance.argmin(axis=1)
     unknown = colours[distance.min(axis=1) > tolerance]
     if len(unknown):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from PIL import Image, PngImagePlugin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,8 +42,8 @@ class Machine(_Part):
     torch: str
     diffusers: str
     backend: str
-    dtype: str
-    threads: int
+    dtype: Literal["float32", "float16", "bfloat16"]
+    threads: int = Field(ge=1, le=1024)
 
 
 class Recipe(_Part):
@@ -140,10 +138,10 @@ def embed(picture: Picture) -> str:
 def extract(text: str) -> Picture:
     """What :func:`embed` gave, as a picture."""
     try:
-        picture = Image.open(BytesIO(base64.b64decode(text, validate=True)))
-        return np.array(picture.convert("RGB"))
-    except (ValueError, OSError) as error:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
         raise HackamoreError("a picture inside the recipe is damaged", received=str(error)) from error
+    return load_picture(data)
 
 
 def machine(backend: str, dtype: Any, threads: int) -> Machine:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
 from hackamore.core.image import load_picture
 
@@ -27,6 +28,14 @@ def cached(folder: Path, key: Sequence[object], make: Callable[[], NDArray[Any]]
     return loaded
 
 
+def stamps(paths: Sequence[Path]) -> list[tuple[str, int]]:
+    """What a cache of these files depends on: their names and when they changed. A missing one is an error."""
+    try:
+        return [(str(path), path.stat().st_mtime_ns) for path in paths]
+    except FileNotFoundError as error:
+        raise HackamoreError(f"a file of the training data is missing: {error.filename}") from error
+
+
 def picture_array(paths: Sequence[Path], size: tuple[int, int], folder: Path, mode: str = "crop") -> NDArray[np.uint8]:
     """All pictures as one array N×H×W×3 uint8, each resized to ``size`` = (width, height) by ``mode``."""
 
@@ -40,5 +49,4 @@ def picture_array(paths: Sequence[Path], size: tuple[int, int], folder: Path, mo
             list(pool.map(put, range(len(paths))))
         return array
 
-    stamps = [(str(path), path.stat().st_mtime_ns) for path in paths]
-    return cached(folder, ("pictures", size, mode, stamps), make)
+    return cached(folder, ("pictures", size, mode, stamps(paths)), make)

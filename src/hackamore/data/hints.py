@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hackamore.annotators.canny import Canny
+from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size, load_picture, to_hint
-from hackamore.data.cache import cached
+from hackamore.data.cache import cached, stamps
 from hackamore.data.pairs import read_pairs
 
 DENSITIES = (0.03, 0.16)
@@ -49,9 +50,16 @@ def hint_source(
 def hint_array(kind: str, folder: Path, size: Size) -> NDArray[np.uint8]:
     """The stored hints of a folder as one array N×H×W×3 uint8, cached."""
     pairs = read_pairs(folder, hint=kind if (folder / kind).is_dir() else None)
+    bare = next((pair for pair in pairs if pair.hint is None), None)
+    if bare is not None:
+        raise HackamoreError(
+            f"a picture of the training data has no {kind} hint",
+            received=bare.picture,
+            expected=f"a folder {folder / kind}, or a hint in every line of the index",
+        )
     paths = [pair.hint for pair in pairs if pair.hint is not None]
 
     def make() -> Any:
         return np.stack([load_picture(path, size=size, categorical=kind == "seg") for path in paths])
 
-    return cached(folder / ".cache", ("hints", kind, size, [str(path) for path in paths]), make)
+    return cached(folder / ".cache", ("hints", kind, size, stamps(paths)), make)

@@ -13,6 +13,9 @@ PICTURE_COLUMNS = ("image_file_name", "file_name", "image", "target")
 HINT_COLUMNS = ("conditioning_image_file_name", "conditioning_image", "source")
 TEXT_COLUMNS = ("text", "prompt", "caption")
 
+EVALUATION_SEED = 9_000_000
+"""Worlds with this seed or a higher one are held out: no training reads them."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -21,6 +24,7 @@ class Pair:
     picture: Path
     hint: Path | None
     text: str
+    seed: int | None = None
 
 
 def read_pairs(folder: Path | str, hint: str | None = None) -> list[Pair]:
@@ -52,9 +56,23 @@ def read_pairs(folder: Path | str, hint: str | None = None) -> list[Pair]:
             ) from error
         told = next((row[name] for name in HINT_COLUMNS if row.get(name)), None)
         path = folder / hint / picture.name if hint else (folder / told if told else None)
-        pairs.append(Pair(picture, path, str(next((row[name] for name in TEXT_COLUMNS if name in row), ""))))
+        text = next((row[name] for name in TEXT_COLUMNS if name in row), "")
+        pairs.append(Pair(picture, path, str(text), row.get("seed")))
     if not pairs:
         raise HackamoreError(f"{index} is empty", expected="at least one line")
+    return pairs
+
+
+def training_pairs(folder: Path | str) -> list[Pair]:
+    """The pairs of a folder, none of them held out: worlds from ``EVALUATION_SEED`` on are refused."""
+    pairs = read_pairs(folder)
+    held_out = next((pair for pair in pairs if pair.seed is not None and pair.seed >= EVALUATION_SEED), None)
+    if held_out is not None:
+        raise HackamoreError(
+            f"{folder} holds worlds that are kept for evaluation",
+            received=f"seed {held_out.seed}",
+            expected=f"seeds below {EVALUATION_SEED}",
+        )
     return pairs
 
 

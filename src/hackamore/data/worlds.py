@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
@@ -17,11 +18,9 @@ from PIL import Image
 
 from hackamore.core import palette
 from hackamore.core.errors import HackamoreError
+from hackamore.core.extras import require
 from hackamore.core.files import written_whole
 from hackamore.worlds import World, render
-
-EVALUATION_SEED = 9_000_000
-"""Worlds with this seed or a higher one are held out: no training reads them."""
 
 TRUTHS: dict[str, Callable[[World], Any]] = {
     "seg": lambda world: palette.paint(world.segmentation),
@@ -54,7 +53,9 @@ def write_worlds(
         raise HackamoreError("unknown truth", received=", ".join(hints) or "nothing", expected=", ".join(TRUTHS))
     if count < 1:
         raise HackamoreError("nothing to render", received=f"count {count}", expected="a count of at least 1")
+    require("numba", "worlds", "rendering worlds")
     index = folder / "metadata.jsonl"
+    _check_size(folder, size)
     done = {
         number: row
         for number, row in _finished(index).items()
@@ -90,6 +91,8 @@ def _finished(index: Path) -> dict[int, dict[str, Any]]:
                 row = json.loads(line)
             except json.JSONDecodeError:
                 continue
+            if "seed" not in row:
+                raise HackamoreError(f"{index} is not an index of worlds", expected="an empty folder, or one of worlds")
             rows[int(row["seed"])] = row
     return rows
 
@@ -103,7 +106,7 @@ def _rendered(
         yield from ((number, work(number)) for number in missing)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_parent) as pool:
         waiting = iter(missing)
         running: dict[Future[dict[str, Any]], int] = {
             pool.submit(work, number): number for number in islice(waiting, 4 * workers)
@@ -118,6 +121,25 @@ def _rendered(
                         running[pool.submit(work, following)] = following
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _check_size(folder: Path, size: int | tuple[int, int]) -> None:
+    first = next((folder / "pictures").glob("*.png"), None)
+    if first is None:
+        return
+    with Image.open(first) as picture:
+        wanted = (size, size) if isinstance(size, int) else tuple(size)
+        if picture.size != wanted:
+            raise HackamoreError(
+                f"{folder} holds worlds of another size",
+                received=f"{wanted[0]}×{wanted[1]}",
+                expected=f"{picture.width}×{picture.height}, as they are",
+                remedy="another folder",
+            )
 
 
 def _write_one(number: int, folder: Path, size: int | tuple[int, int], hints: tuple[str, ...]) -> dict[str, Any]:
@@ -138,6 +160,7 @@ def _write_one(number: int, folder: Path, size: int | tuple[int, int], hints: tu
 
 
 def _write_indexes(folder: Path, rows: list[dict[str, Any]], hint: str) -> None:
+    rows = [row | {"conditioning_image_file_name": f"{hint}/{row['seed']:08d}.png"} for row in rows]
     with written_whole(folder / "metadata.jsonl") as path:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     official = [

@@ -46,8 +46,8 @@ class Inspector(nn.Module):
     @torch.no_grad()
     def read(self, picture: Picture) -> NDArray[np.uint8]:
         """Class indices H×W of a picture H×W×3 uint8."""
-        x = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
-        classes: NDArray[np.uint8] = self(x)[0].argmax(0).to(torch.uint8).numpy()
+        x = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None].to(self.head.weight.device)
+        classes: NDArray[np.uint8] = self(x)[0].argmax(0).to(torch.uint8).cpu().numpy()
         return classes
 
 

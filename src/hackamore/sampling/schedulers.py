@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hackamore.core.errors import unknown_name
+from hackamore.core.errors import HackamoreError, unknown_name
 
 _SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
@@ -19,12 +19,22 @@ _SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 NAMES: tuple[str, ...] = tuple(_SCHEDULERS)
 
 
-def make_scheduler(name: str, config: dict[str, Any]) -> Any:
-    """A fresh scheduler called ``name`` (see ``NAMES``) for a base whose scheduler configuration is ``config``."""
+def make_scheduler(name: str, config: dict[str, Any], steps: int | None = None, device: Any = None) -> Any:
+    """A fresh scheduler called ``name`` (see ``NAMES``) for a base whose scheduler configuration is ``config``.
+
+    With ``steps`` its timesteps are set. Raises :class:`HackamoreError` for an unknown name, or for more steps than the
+    scheduler allows.
+    """
     if name not in _SCHEDULERS:
         raise unknown_name("scheduler", name, list(_SCHEDULERS))
     import diffusers
 
     class_name, settings = _SCHEDULERS[name]
-    kept = {key: value for key, value in config.items() if not key.startswith("_")}
-    return getattr(diffusers, class_name).from_config(kept, **settings)
+    kept = {"clip_sample": False} | {key: value for key, value in config.items() if not key.startswith("_")}
+    scheduler = getattr(diffusers, class_name).from_config(kept, **settings)
+    if steps is not None:
+        try:
+            scheduler.set_timesteps(steps, device=device)
+        except ValueError as error:
+            raise HackamoreError(f"{name} cannot take {steps} steps", received=str(error)) from error
+    return scheduler

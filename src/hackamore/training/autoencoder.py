@@ -94,7 +94,7 @@ class AutoencoderTask(Task):
     def sample(self, path: Path) -> None:
         """True pictures above their reconstructions."""
         chosen = self.pictures[:: max(1, len(self.pictures) // 8)][:8]
-        x = torch.from_numpy(np.array(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = (torch.from_numpy(np.array(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1).to(self.patches.mean.device)
         made = self.vae.decode(self.vae.encode(x).latent_dist.mean).sample
         write_sheet(path, from_hint(torch.cat([x, made]) / 2 + 0.5), columns=8)
 

@@ -143,14 +143,16 @@ class BaseTask(Task):
 
     def sample(self, path: Path) -> None:
         """The probe captions at 20 steps and guidance 3, decoded linearly."""
-        self.scheduler.set_timesteps(20)
+        device = self.patches.mean.device
+        self.scheduler.set_timesteps(20, device=device)
         x, _ = noise_like(self.latents.shape[1:], range(len(PROBES)))
-        text = self.text_encoder(torch.cat([self._tokens([""] * len(PROBES)), self._tokens(PROBES)])).last_hidden_state
+        tokens = torch.cat([self._tokens([""] * len(PROBES)), self._tokens(PROBES)]).to(device)
+        text = self.text_encoder(tokens).last_hidden_state
 
         def denoise(x: Tensor, step: Step) -> Tensor:
             return guide(self.unet(torch.cat([x, x]), step.t, encoder_hidden_states=text).sample.float(), 3.0)
 
-        x = sample(denoise, x, self.scheduler, self.scheduler.timesteps)
+        x = sample(denoise, x.to(device), self.scheduler, self.scheduler.timesteps)
         write_sheet(path, from_hint(self.patches.decode(x) / 2 + 0.5), PROBES)
 
     def export(self, folder: Path) -> None:

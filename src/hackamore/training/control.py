@@ -52,8 +52,8 @@ class ControlTask(Task):
         self.unique, inverse = np.unique(captions, return_inverse=True)
         self.caption_of = torch.from_numpy(inverse)
         chunks = [list(self.unique[i : i + 256]) for i in range(0, len(self.unique), 256)]
-        self.text = torch.cat([base.encode_text(chunk).tokens.half() for chunk in chunks])
-        self.empty = base.encode_text([""]).tokens.half()
+        self.text = torch.cat([base.encode_text(chunk).tokens.half().cpu() for chunk in chunks])
+        self.empty = base.encode_text([""]).tokens.half().cpu()
         self.scheduler = make_scheduler("ddim", base.scheduler_config)
         self.velocity = self.scheduler.config.prediction_type == "v_prediction"
         self.alphas = self.scheduler.alphas_cumprod.clone()
@@ -62,6 +62,11 @@ class ControlTask(Task):
     def base(self) -> Any:
         """The locked base."""
         return self.branch.base
+
+    def place(self, device: torch.device) -> None:
+        """Move the branch and the locked base."""
+        super().place(device)
+        self.base.to(device)
 
     def groups(self) -> list[dict[str, Any]]:
         """The copy at the run's rate; zero convolutions and hint encoder at ``zero_scale`` times it."""
@@ -101,7 +106,7 @@ class ControlTask(Task):
         hints = self.hints(places, torch.full((len(places), 2), 0.5))
         names = [str(self.unique[self.caption_of[place]]) for place in places]
         size = (hints.shape[3], hints.shape[2])
-        made = generate(self.base, names, controls=[self.branch.unit(hints)], size=size, steps=15)
+        made = generate(self.base, names, controls=[self.branch.unit(hints)], size=size, steps=15, batch=len(names))
         pictures = from_hint(hints) + [image.pixels for image in made.images]
         write_sheet(path, pictures, [""] * len(names) + names, columns=len(names))
 

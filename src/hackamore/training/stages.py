@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import tomllib
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hackamore.core.errors import HackamoreError
-from hackamore.data.cache import cached, picture_array
-from hackamore.data.pairs import Pair, read_pairs
+from hackamore.data.cache import cached, picture_array, stamps
+from hackamore.data.pairs import Pair, training_pairs
 from hackamore.training.trainer import RunSettings, Task
 
 
@@ -24,11 +24,9 @@ class _Stage(BaseModel):
     size: tuple[int, int] = (128, 128)
     run: RunSettings
 
-    def pairs(self) -> list[Pair]:
-        return read_pairs(self.data)
-
-    def pictures(self) -> Any:
-        return picture_array([pair.picture for pair in self.pairs()], self.size, self.data / ".cache")
+    def pictures(self, pairs: list[Pair]) -> Any:
+        """The pictures of ``pairs`` as one array N×H×W×3 uint8."""
+        return picture_array([pair.picture for pair in pairs], self.size, self.data / ".cache")
 
 
 class AutoencoderStage(_Stage):
@@ -42,7 +40,7 @@ class AutoencoderStage(_Stage):
         from hackamore.training.autoencoder import AutoencoderTask
         from hackamore.training.patches import Patches
 
-        pictures = self.pictures()
+        pictures = self.pictures(training_pairs(self.data))
         return AutoencoderTask(pictures, Patches().fit(pictures), self.crop)
 
 
@@ -61,15 +59,12 @@ class BaseStage(_Stage):
         from hackamore.training.patches import Patches
         from hackamore.training.tokenizer import learn_tokenizer
 
-        captions = [pair.text for pair in self.pairs()]
-        pictures = self.pictures()
+        pairs = training_pairs(self.data)
+        captions = [pair.text for pair in pairs]
+        pictures = self.pictures(pairs)
         patches = Patches().fit(pictures)
-
-        def encode() -> Any:
-            return _encoded(patches, pictures)
-
-        key = ("patches", float(patches.down.sum()), len(pictures), self.size, [str(p.picture) for p in self.pairs()])
-        latents = cached(self.data / ".cache", key, encode)
+        key = ("patches", float(patches.down.sum()), self.size, stamps([pair.picture for pair in pairs]))
+        latents = cached(self.data / ".cache", key, lambda: _encoded(patches, pictures))
         tokenizer = learn_tokenizer(captions, self.output / "tokenizer", self.words)
         torch.manual_seed(self.run.seed)
         return BaseTask(latents, captions, tokenizer, patches, self.channels, self.dropout, self.vae)
@@ -92,9 +87,10 @@ class ControlStage(_Stage):
         from hackamore.controls.branch import new_control
         from hackamore.controls.catalog import load_control
 
-        base = load_base(self.base)
+        base = load_base(self.base, dtype="fp32")
         torch.manual_seed(self.run.seed)
         branch = new_control(base, self.kind) if self.init is None else load_control(self.init, base)
+        branch.condition = self.kind
         return control_task(
             branch,
             self.data,
@@ -118,7 +114,7 @@ class InspectorStage(_Stage):
         from hackamore.training.inspector import InspectorTask
 
         torch.manual_seed(self.run.seed)
-        return InspectorTask(self.pictures(), hint_array("seg", self.data, self.size))
+        return InspectorTask(self.pictures(training_pairs(self.data)), hint_array("seg", self.data, self.size))
 
 
 def control_task(
@@ -128,10 +124,10 @@ def control_task(
     from hackamore.data.hints import hint_source
     from hackamore.training.control import ControlTask
 
-    pairs = read_pairs(data)
+    pairs = training_pairs(data)
     pictures = picture_array([pair.picture for pair in pairs], size, data / ".cache")
     weights = {name: digest for name, digest in branch.base.sha256.items() if name.startswith("vae")}
-    key = ("encoded", weights, precision, len(pictures), size, [str(pair.picture) for pair in pairs])
+    key = ("encoded", weights, precision, size, stamps([pair.picture for pair in pairs]))
     latents = cached(data / ".cache", key, lambda: _encoded(branch.base, pictures, precision))
     hints = hint_source(kind, data, pictures, size)
     return ControlTask(branch, latents, [pair.text for pair in pairs], hints, **settings)
@@ -142,7 +138,7 @@ def _encoded(base: Any, pictures: Any, precision: str = "no") -> Any:
     made = []
     for first in range(0, len(pictures), 64):
         x = torch.from_numpy(np.array(pictures[first : first + 64])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(getattr(base, "device", x.device).type, torch.bfloat16, enabled=precision == "bf16"):
             made.append(base.encode(x).float().cpu().numpy().astype(np.float16))
     return np.concatenate(made)
 
@@ -159,13 +155,18 @@ def read_stage(path: Path | str, **overrides: Any) -> Any:
     try:
         with Path(path).open("rb") as file:
             told = tomllib.load(file)
-    except FileNotFoundError as error:
-        raise HackamoreError(f"no such file: {path}", expected="a training configuration (TOML)") from error
+    except OSError as error:
+        what = f"no such file: {path}" if isinstance(error, FileNotFoundError) else f"{path} cannot be read"
+        raise HackamoreError(what, expected="a training configuration (TOML)") from error
+    except UnicodeDecodeError as error:
+        raise HackamoreError(f"{path} is not TOML", received="bytes that are no text") from error
     except tomllib.TOMLDecodeError as error:
         raise HackamoreError(f"{path} is not TOML", received=str(error)) from error
+    if not isinstance(told.setdefault("run", {}), dict):
+        raise HackamoreError(f"{path}: run is not a table", received=told["run"], expected="[run] with steps and lr")
     for name, value in overrides.items():
         if value is not None:
-            (told.setdefault("run", {}) if name in RunSettings.model_fields else told)[name] = value
+            (told["run"] if name in RunSettings.model_fields else told)[name] = value
     try:
         return _ADAPTER.validate_python(told)
     except ValidationError as error:

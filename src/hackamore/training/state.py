@@ -61,7 +61,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 
             received=str(error),
             remedy="free some disk space, then go on with --resume",
         ) from error
-    for old in checkpoints(folder)[:-keep]:
+    for old in [file for file in checkpoints(folder) if file != path][: 1 - keep or None]:
         old.unlink(missing_ok=True)
     return path
 
@@ -76,7 +76,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     except Exception as error:
         raise HackamoreError(
             f"the checkpoint {found[-1]} cannot be read",
-            received=f"{type(error).__name__}: {error}",
+            received=type(error).__name__,
             expected="a checkpoint written by hackamore train",
             remedy="remove it to go on from the one before",
         ) from error

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +22,7 @@ from torch import Tensor, nn
 from hackamore.core.errors import Cancelled, HackamoreError, WorkFailed
 from hackamore.core.files import written_whole
 from hackamore.training.draws import Draws
-from hackamore.training.state import Average, load_checkpoint, save_checkpoint
+from hackamore.training.state import Average, checkpoints, load_checkpoint, save_checkpoint
 
 
 class RunSettings(BaseModel):
@@ -37,7 +40,7 @@ class RunSettings(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null keeps none")
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["no", "bf16"] = "no"
     seed: int = 0
     log_every: int = Field(50, gt=0)
     checkpoint_every: int = Field(1000, gt=0)
@@ -49,6 +52,10 @@ class Task(nn.Module, ABC):
 
     The one called ``loss`` is minimised; the others are logged.
     """
+
+    def place(self, device: torch.device) -> None:
+        """Move to ``device`` all that a step computes with."""
+        self.to(device)
 
     @abstractmethod
     def groups(self) -> list[dict[str, Any]]:
@@ -83,24 +90,41 @@ def train(task: Task, run: RunSettings, output: Path | str, *, resume: bool = Tr
 
     While it runs, ``output`` holds ``log.jsonl`` (one line every ``log_every`` steps), ``samples/*.png`` and
     ``checkpoints/``. Raises :class:`WorkFailed` when the gradient is not finite (the last checkpoint is good), and
-    :class:`Cancelled` after Ctrl-C, the state saved.
+    :class:`Cancelled` after Ctrl-C, the step finished and the state saved.
     """
     output = Path(output)
     running = _Run(task, run, output, resume)
-    try:
-        while running.done < run.steps:
+    with _ctrl_c_waits() as asked:
+        while running.done < run.steps and not asked:
             running.step(running.done)
             if running.done % run.sample_every == 0:
                 running.averaged(task.sample, output / "samples" / f"step-{running.done:08d}.png")
-            if running.done % run.checkpoint_every == 0 or running.done == run.steps:
+            if running.done % run.checkpoint_every == 0 or running.done == run.steps or asked:
                 running.save()
-    except KeyboardInterrupt as stop:
-        if not running.stepping:
-            running.save()
-        remedy = "the same command goes on from the last checkpoint"
-        raise Cancelled(f"stopped at step {running.done}", remedy=remedy) from stop
+    if running.done < run.steps:
+        raise Cancelled(f"stopped at step {running.done}", remedy="the same command goes on where it was stopped")
     running.averaged(task.export, output)
     return output
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[list[int]]:
+    """Inside, a first Ctrl-C is noted in the list and the step is finished; a second one stops at once."""
+    asked: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Run:
@@ -116,22 +140,24 @@ class _Run:
                 expected="a multiple of the number of processes",
             )
         self.task, self.run, self.checkpoints = task, run, output / "checkpoints"
-        self.stepping = False
-        task.to(self.accelerator.device)
+        task.place(self.accelerator.device)
         self.trained = [p for p in task.parameters() if p.requires_grad]
         groups = [{"params": g["params"], "lr": run.lr, "scale": g.get("scale", 1.0)} for g in task.groups()]
         optimiser = torch.optim.AdamW(groups, lr=run.lr, betas=run.betas, weight_decay=run.weight_decay, fused=True)
-        self.average = Average(task, run.ema) if run.ema is not None else None
-        state = load_checkpoint(self.checkpoints) if resume else None
+        if not resume and self.accelerator.is_main_process:
+            for old in checkpoints(self.checkpoints):
+                old.unlink()
+        state = load_checkpoint(self.checkpoints)
         self.done = 0 if state is None else state["step"]
         self.log = _Log(output / "log.jsonl", self.done, self.accelerator)
         if state is not None:
-            self.accelerator.print(f"resuming at step {self.done}")
+            self.accelerator.print(f"resuming at step {self.done}{_changes(state['run'], run)}")
             _load_trained(task, state["weights"])
             optimiser.load_state_dict(state["optimiser"])
-            if self.average is not None and state["average"] is not None:
-                self.average.load(state["average"])
             self.log.sums, self.log.count = state["log"]["sums"], state["log"]["count"]
+        self.average = Average(task, run.ema) if run.ema is not None else None
+        if state is not None and self.average is not None and state["average"] is not None:
+            self.average.load(state["average"])
         self.model, self.optimiser = self.accelerator.prepare(task, optimiser)
         task.train()
 
@@ -142,7 +168,6 @@ class _Run:
         batch = {name: value.to(accelerator.device) for name, value in self.task.batch(draws).items()}
         for group in self.optimiser.param_groups:
             group["lr"] = run.lr * learning_rate(step, run) * group["scale"]
-        self.stepping = True
         losses = self.model(batch)
         accelerator.backward(losses["loss"])
         norm = accelerator.clip_grad_norm_(self.trained, run.clip)
@@ -157,12 +182,13 @@ class _Run:
         if self.average is not None:
             self.average.update(step)
         self.log.add(step, losses, float(norm), run)
-        self.done, self.stepping = step + 1, False
+        self.done = step + 1
 
     def save(self) -> None:
         """Write a checkpoint of the steps that are done."""
         if self.accelerator.is_main_process:
             state = {
+                "run": self.run.model_dump(),
                 "weights": _trained(self.task),
                 "optimiser": self.optimiser.state_dict(),
                 "average": None if self.average is None else self.average.state(),
@@ -204,6 +230,13 @@ def _load_trained(task: Task, weights: dict[str, Tensor]) -> None:
         )
     for name, weight in weights.items():
         mine[name].copy_(weight)
+
+
+def _changes(before: dict[str, Any], run: RunSettings) -> str:
+    """In words, what of the settings is not as it was when the checkpoint was written."""
+    now = run.model_dump()
+    changed = [f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value]
+    return f", with other settings: {', '.join(changed)}" if changed else ""
 
 
 class _Log:

@@ -54,19 +54,18 @@ def read_branch(folder: Path, base: Any) -> Branch:
             f"{folder} is not a diffusers ControlNet", received=next(iter(weights), "no keys"), expected=MARK
         )
     _check_family(folder, weights, base)
-    widths = (
-        weights[MARK].shape[0],
-        *(
-            weights[f"controlnet_cond_embedding.blocks.{i}.weight"].shape[0]
-            for i in range(1, sum(1 for key in weights if key.startswith("controlnet_cond_embedding.blocks.")) // 2, 2)
-        ),
+    blocks = sum(
+        1 for key in weights if key.startswith("controlnet_cond_embedding.blocks.") and key.endswith(".weight")
     )
+    ends = [weights.get(f"controlnet_cond_embedding.blocks.{i}.weight") for i in range(1, blocks, 2)]
+    widths = (weights[MARK].shape[0], *(end.shape[0] for end in ends if end is not None))
     branch = Branch(base, widths=widths)
     mine = {their_name(name): parameter for name, parameter in branch.named_parameters()}
     check_keys(folder, mine, weights)
     with torch.no_grad():
         for name, parameter in mine.items():
             parameter.copy_(weights[name])
+    _check_config(folder / "config.json")
     branch.requires_grad_(False).eval()
     branch.sha256 = {WEIGHTS: sha256(folder / WEIGHTS)}
     branch.condition = read_metadata(folder / WEIGHTS).get(CONDITION)
@@ -144,8 +143,24 @@ def check_keys(source: Path, expected: dict[str, Any], found: dict[str, Tensor])
             )
 
 
+def _check_config(path: Path) -> None:
+    """Refuse by name what a configuration asks for and this reader does not do."""
+    if not path.exists():
+        return
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise HackamoreError(f"{path} is not JSON", received=str(error)) from error
+    if told.get("global_pool_conditions"):
+        raise HackamoreError(
+            f"{path.parent} pools its residuals globally (a shuffle control), which is not supported yet"
+        )
+    if told.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
+        raise HackamoreError(f"{path.parent} takes its hint in another channel order", expected="rgb")
+
+
 def _check_family(folder: Path, weights: dict[str, Tensor], base: Any) -> None:
-    text = next((w.shape[1] for key, w in weights.items() if key.endswith("attn2.to_k.weight")), None)
+    text = next((w.shape[-1] for key, w in weights.items() if key.endswith("attn2.to_k.weight")), None)
     first = weights["conv_in.weight"].shape[0] if "conv_in.weight" in weights else None
     if (text is not None and text != base.sites.text_width) or (first is not None and first != base.sites.skips[0]):
         family = FAMILIES.get(text or 0, "unknown")
