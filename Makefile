@@ -9,7 +9,7 @@ demo: $(STAMP)
 	$(BIN)/hackamore demo
 
 test: check
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -33,6 +33,7 @@ meadow: $(STAMP)
 	$(BIN)/hackamore train configs/meadow/inspector.toml
 	$(BIN)/python benchmarks/install_meadow.py $(MEADOW)
 	$(BIN)/python benchmarks/fidelity.py
+	$(BIN)/python benchmarks/meadow_card.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -9,24 +9,24 @@ from pathlib import Path
 from hackamore.bases.catalog import MEADOW
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+CONTROLS = ("canny", "seg")
+WEIGHTS = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 def main() -> None:
     runs = Path(sys.argv[1])
-    for part in PARTS:
-        shutil.rmtree(MEADOW / part, ignore_errors=True)
-        shutil.copytree(runs / "base" / part, MEADOW / part)
-    shutil.copy(runs / "base" / "model_index.json", MEADOW)
-    for kind in ("canny", "seg"):
-        target = MEADOW / "controls" / kind
-        target.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", "diffusion_pytorch_model.safetensors"):
-            if (runs / kind / name).exists():
-                shutil.copy(runs / kind / name, target)
-    (MEADOW / "inspector").mkdir(exist_ok=True)
-    shutil.copy(runs / "inspector" / "seg.safetensors", MEADOW / "inspector")
-    total = sum(f.stat().st_size for f in MEADOW.rglob("*") if f.is_file())
-    print(f"{MEADOW}: {total / 2**20:.1f} MiB")
+    files = {runs / "base" / "model_index.json": MEADOW / "model_index.json"}
+    files |= {runs / "inspector" / "seg.safetensors": MEADOW / "inspector" / "seg.safetensors"}
+    files |= {f: MEADOW / part / f.name for part in PARTS for f in sorted((runs / "base" / part).glob("*"))}
+    files |= {runs / kind / name: MEADOW / "controls" / kind / name for kind in CONTROLS for name in WEIGHTS}
+    absent = [str(file) for file in files if not file.exists()]
+    if absent:
+        sys.exit(f"not finished: {', '.join(absent)}")
+    for source, target in files.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    total = sum(target.stat().st_size for target in files.values())
+    print(f"{MEADOW}: {len(files)} files, {total / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from hackamore.bases.catalog import load_base
 from hackamore.training.tokenizer import learn_tokenizer
 
-torch.set_num_threads(2)
 
 SHAPES = {
     "sd1": {"cross_attention_dim": 768, "attention_head_dim": 4},
