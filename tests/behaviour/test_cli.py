@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -265,5 +266,5 @@ def test_ctrl_c_ends_quickly_and_leaves_nothing(here):
 
 def _busy(pid: int) -> bool:
     """Whether the process has used fifteen seconds of CPU: it is past its imports then, and sampling."""
-    fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()  # noqa: SIM115, PTH123
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > 15
