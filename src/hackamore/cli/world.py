@@ -22,6 +22,10 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Processes; all cores when absent.")] = None,
 ) -> None:
     """Render worlds with their hints and captions, in both data layouts; goes on where it was stopped."""
+    from hackamore.core.extras import require
+
+    require("numba", "worlds", "rendering worlds")
+
     from hackamore.data.worlds import write_worlds
 
     with progress_bar("rendering", count) as show:

@@ -18,7 +18,6 @@ from PIL import Image
 
 from hackamore.core import palette
 from hackamore.core.errors import HackamoreError
-from hackamore.core.extras import require
 from hackamore.core.files import written_whole
 from hackamore.worlds import World, render
 
@@ -53,7 +52,6 @@ def write_worlds(
         raise HackamoreError("unknown truth", received=", ".join(hints) or "nothing", expected=", ".join(TRUTHS))
     if count < 1:
         raise HackamoreError("nothing to render", received=f"count {count}", expected="a count of at least 1")
-    require("numba", "worlds", "rendering worlds")
     index = folder / "metadata.jsonl"
     _check_size(folder, size)
     done = {
