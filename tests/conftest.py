@@ -18,7 +18,6 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from hackamore.bases.catalog import load_base
 from hackamore.training.tokenizer import learn_tokenizer
 
-
 SHAPES = {
     "sd1": {"cross_attention_dim": 768, "attention_head_dim": 4},
     "sd2": {"cross_attention_dim": 1024, "attention_head_dim": [2, 4, 4, 4], "use_linear_projection": True},

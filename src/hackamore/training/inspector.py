@@ -59,7 +59,7 @@ class InspectorTask(Task):
         write_sheet(path, chosen + true + read, columns=6)
 
     def export(self, folder: Path) -> None:
-        """``seg.safetensors``: convolutions in fp8 (their reading of held-out worlds does not change), the rest fp16."""
+        """``seg.safetensors``: convolutions in fp8 (its reading does not change), the rest fp16."""
         from safetensors.torch import save_file
 
         weights = {
