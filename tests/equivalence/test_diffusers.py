@@ -71,16 +71,18 @@ def test_one_control_with_every_scheduler(request, folders, shape, scheduler):
     assert (mine - free).abs().max() >= 1e-2, "the control must matter for the comparison to mean anything"
 
 
+@pytest.mark.parametrize("scheduler", ["ddim", "euler", "dpm++_2m", "unipc"])
 @pytest.mark.parametrize("shape", ["sd1", "sd2"])
-def test_two_controls_with_windows(request, folders, shape):
+def test_two_controls_with_windows(request, folders, shape, scheduler):
     base = request.getfixturevalue(shape)
     folder = request.getfixturevalue(f"{shape}_folder")
-    mine = ours(base, folders[shape], "ddim", [{"scale": 0.7, "end": 0.5}, {"scale": 0.4, "start": 0.3}])
+    mine = ours(base, folders[shape], scheduler, [{"scale": 0.7, "end": 0.5}, {"scale": 0.4, "start": 0.3}])
     reference = theirs(
-        base, folder, folders[shape], "ddim",
+        base, folder, folders[shape], scheduler,
         controlnet_conditioning_scale=[0.7, 0.4], control_guidance_start=[0.0, 0.3], control_guidance_end=[0.5, 1.0],
     )  # fmt: skip
     assert (mine - reference).abs().max() <= 1e-4
+    assert (mine - ours(base, [], scheduler, [])).abs().max() >= 1e-2
 
 
 def test_without_guidance(sd1, sd1_folder, folders):
