@@ -21,6 +21,10 @@ class Annotator(BaseModel, ABC):
     """Whether its hint holds classes as colours, so that it may only be resized to the nearest pixel."""
     sized: ClassVar[bool] = False
     """Whether it works on the picture at its final size (edges do), rather than its hint being resized afterwards."""
+    lines: ClassVar[bool] = False
+    """Whether its hint is light lines on black; a hint without any is refused where a user asks for one."""
+    source: ClassVar[str] = "picture"
+    """What it reads: ``picture``, or ``keypoints`` (an OpenPose JSON file)."""
 
     @abstractmethod
     def __call__(self, picture: Picture) -> Picture:

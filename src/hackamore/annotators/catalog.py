@@ -15,6 +15,7 @@ from hackamore.core.image import Picture, Size, load_picture, resize
 ANNOTATORS: dict[str, str] = {
     "canny": "canny:Canny",
     "seg": "seg:Seg",
+    "pose_json": "pose:PoseJson",
     "none": "plain:Plain",
     "invert": "plain:Invert",
 }
