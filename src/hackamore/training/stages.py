@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hackamore.core.errors import HackamoreError
+from hackamore.core.image import from_hint
 from hackamore.data.cache import cached, picture_array, stamps
 from hackamore.data.pairs import Pair, training_pairs
 from hackamore.training.trainer import RunSettings, Task
@@ -107,14 +108,41 @@ class InspectorStage(_Stage):
     """Meadow's inspector."""
 
     stage: Literal["inspector"]
+    more: tuple[Path, ...] = Field((), description="further folders of worlds, beside data")
+    through: str | None = Field("meadow", description="a base whose autoencoder two fifths of the pictures go through")
+    init: Path | None = Field(None, description="weights to go on from, instead of fresh ones")
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
-        from hackamore.data.hints import hint_array
+        from safetensors.torch import load_file
+
+        from hackamore.data.truth import read_truths
         from hackamore.training.inspector import InspectorTask
 
+        folders = [self.data, *self.more]
+        truths = read_truths(folders, self.size)
+        seen = None if self.through is None else self._through(folders, truths.pictures)
+        start = None if self.init is None else {name: w.float() for name, w in load_file(self.init).items()}
         torch.manual_seed(self.run.seed)
-        return InspectorTask(self.pictures(training_pairs(self.data)), hint_array("seg", self.data, self.size))
+        return InspectorTask(truths, seen, start)
+
+    def _through(self, folders: list[Path], pictures: list[Any]) -> list[Any]:
+        """All pictures through the autoencoder of the base ``through``, kept beside them."""
+        from hackamore.bases.catalog import load_base
+
+        base = load_base(self.through or "", dtype="fp32")
+        weights = {name: digest for name, digest in base.sha256.items() if name.startswith("vae")}
+        made = []
+        for folder, part in zip(folders, pictures, strict=True):
+            key = (
+                "through",
+                weights,
+                self.run.precision,
+                self.size,
+                stamps([p.picture for p in training_pairs(folder)]),
+            )
+            made.append(cached(folder / ".cache", key, lambda part=part: _decoded(base, part, self.run.precision)))  # type: ignore[misc]
+        return made
 
 
 def control_task(
@@ -141,6 +169,17 @@ def _encoded(base: Any, pictures: Any, precision: str = "no") -> Any:
         with torch.autocast(getattr(base, "device", x.device).type, torch.bfloat16, enabled=precision == "bf16"):
             made.append(base.encode(x).float().cpu().numpy().astype(np.float16))
     return np.concatenate(made)
+
+
+def _decoded(base: Any, pictures: Any, precision: str) -> Any:
+    """All pictures through the autoencoder and back, N×H×W×3 uint8."""
+    made = np.empty_like(pictures)
+    for first in range(0, len(pictures), 32):
+        x = torch.from_numpy(np.array(pictures[first : first + 32])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with torch.inference_mode(), torch.autocast(base.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            seen = base.decode(base.encode(x).float()).float() / 2 + 0.5
+        made[first : first + 32] = from_hint(seen)
+    return made
 
 
 Stage = Annotated[AutoencoderStage | BaseStage | ControlStage | InspectorStage, Field(discriminator="stage")]
