@@ -22,9 +22,10 @@ class Annotator(BaseModel, ABC):
     sized: ClassVar[bool] = False
     """Whether it works on the picture at its final size (edges do), rather than its hint being resized afterwards."""
     lines: ClassVar[bool] = False
-    """Whether its hint is light lines on black; a hint without any is refused where a user asks for one."""
-    source: ClassVar[str] = "picture"
-    """What it reads: ``picture``, or ``keypoints`` (an OpenPose JSON file)."""
+    """Whether its hint is light lines on black."""
+    seeks: ClassVar[tuple[str, str] | None] = None
+    """What it looks for and how to look harder, such as ``("edges", "a lower density")``: where a user asks for the
+    hint, one that holds a single colour is refused in these words. None: such a hint is a hint like any other."""
 
     @abstractmethod
     def __call__(self, picture: Picture) -> Picture:

@@ -17,6 +17,8 @@ class Canny(Annotator):
 
     kind: ClassVar[str] = "canny"
     sized: ClassVar[bool] = True
+    lines: ClassVar[bool] = True
+    seeks: ClassVar[tuple[str, str] | None] = ("edges", "lower thresholds, such as low=10 and high=25")
 
     low: int | None = Field(
         None, ge=1, le=1000, description="weak-edge threshold on the gradient; automatic when absent"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from abc import abstractmethod
 from typing import ClassVar
 
 import cv2
@@ -23,11 +24,14 @@ BITS = 4
 """OpenCV draws in fixed point with so many fractional bits: joints sit where they are, not on whole pixels."""
 
 
-class PoseJson(Annotator):
-    """OpenPose key points (a JSON file), drawn; a resize moves the points, so lines keep their thickness."""
+class PeopleAnnotator(Annotator):
+    """Finds people and draws them: a resize moves their points, so lines keep their thickness.
 
-    kind: ClassVar[str] = "pose_json"
-    source: ClassVar[str] = "keypoints"
+    What finds people in pictures implements :meth:`find`; :func:`hackamore.annotators.catalog.annotate` finds, moves
+    the points to the wanted size and draws.
+    """
+
+    seeks: ClassVar[tuple[str, str] | None] = ("people", "another picture, or key points of your own")
 
     thickness: float | None = Field(
         None, gt=0, le=64, description="half the width of a limb in pixels; 4 at 512 pixels when absent"
@@ -35,16 +39,32 @@ class PoseJson(Annotator):
     hands: bool = Field(True, description="draw the hands where they are known")
     face: bool = Field(True, description="draw the face where it is known")
 
-    def __call__(self, picture: Picture | People) -> Picture:
-        """The drawing of :class:`People`, of their canvas's size; a picture is an error."""
-        if not isinstance(picture, People):
-            raise HackamoreError(
-                "pose_json draws key points, not a picture",
-                received=f"a picture of {picture.shape[1]}×{picture.shape[0]}",
-                expected="an OpenPose JSON file",
-                remedy="annotator none for a pose that is drawn already",
-            )
-        return draw_people(picture, thickness=self.thickness, hands=self.hands, face=self.face)
+    @abstractmethod
+    def find(self, picture: Picture) -> People:
+        """The people of a picture, in its pixels."""
+
+    def draw(self, people: People) -> Picture:
+        """The drawing of ``people``, of their canvas's size."""
+        return draw_people(people, thickness=self.thickness, hands=self.hands, face=self.face)
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The drawing of the people that :meth:`find` finds."""
+        return self.draw(self.find(picture))
+
+
+class PoseJson(PeopleAnnotator):
+    """OpenPose key points from a JSON file, drawn."""
+
+    kind: ClassVar[str] = "pose_json"
+
+    def find(self, picture: Picture) -> People:
+        """Key points are read, not found: a picture is an error."""
+        raise HackamoreError(
+            "pose_json draws key points, not a picture",
+            received=f"a picture of {picture.shape[1]}×{picture.shape[0]}",
+            expected="an OpenPose JSON file",
+            remedy="annotator none for a pose that is drawn already",
+        )
 
 
 def draw_people(
