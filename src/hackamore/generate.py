@@ -19,7 +19,7 @@ from hackamore.core.errors import Cancelled, HackamoreError
 from hackamore.core.image import Picture, Size, check_size, from_hint
 from hackamore.core.recipe import Recipe, UnitRecipe, embed, extract, machine, save_png
 from hackamore.sampling.guidance import guide
-from hackamore.sampling.loop import Step, noise_like, sample
+from hackamore.sampling.loop import Prefix, Step, noise_like, sample
 from hackamore.sampling.schedulers import make_scheduler
 
 LARGEST_GUIDANCE = 100.0
@@ -88,12 +88,14 @@ def generate(
     batch: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    prefix: Prefix | None = None,
 ) -> Result:
     """Make ``num`` pictures of ``prompt`` (a list holds a prompt for each picture), steered by ``controls``.
 
     ``size`` is (width, height), multiples of 8; ``guidance`` 1 means none. Picture k has the seed ``seed + k`` and
     equals the picture made alone with that seed. ``batch`` pictures are sampled at once (1 on a CPU, 8 elsewhere).
     ``progress`` is called after each step; when ``cancelled()`` is true then, :class:`Cancelled` is raised.
+    ``prefix`` shares the first steps of one picture among calls that differ only after them.
     Raises :class:`HackamoreError` for values out of range and for controls of another base.
     """
     prompts = [prompt] * num if isinstance(prompt, str) else list(prompt)
@@ -125,7 +127,7 @@ def generate(
                 raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
 
         start = (noise * schedule.init_noise_sigma).to(base.device, base.dtype)
-        return sample(denoise, start, schedule, schedule.timesteps, generators, after)
+        return sample(denoise, start, schedule, schedule.timesteps, generators, after, prefix)
 
     batch = batch or (1 if base.device.type == "cpu" else 8)
     latents = torch.cat([make(slice(first, first + batch)) for first in range(0, len(prompts), batch)])

@@ -80,14 +80,14 @@ def _normal(picture: Picture) -> Recognised:
     vectors = vectors[picture.reshape(-1, 3).max(axis=1) > 8]
     if len(vectors) < 16:
         return Recognised(picture, False)
-    unit = float((np.abs(np.linalg.norm(vectors, axis=1) - 1) < 0.15).mean())
-    if unit < 0.6:
+    unit = float((np.abs(np.linalg.norm(vectors, axis=1) - 1) < 0.08).mean())
+    if unit < 0.75:
         return Recognised(picture, False)
     red, blue = ((v * np.abs(v)).sum() / max((v * v).sum(), 1e-9) for v in (vectors[:, 0], vectors[:, 2]))
-    if red - blue > 0.3 and red > 0.4:
+    if red - blue > 0.25 and red > 0.3:
         mended = np.ascontiguousarray(picture[..., ::-1])
         return Recognised(mended, True, True, ("the normal hint had red and blue exchanged (BGR); it was put right",))
-    return Recognised(picture, True, unit > 0.95)
+    return Recognised(picture, True, unit > 0.97)
 
 
 def _pose(picture: Picture) -> Recognised:

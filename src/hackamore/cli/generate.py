@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hackamore.cli.options import ControlSpec, free_paths, make_folders, parse_control, parse_size
+from hackamore.cli.options import free_paths, make_folders, parse_control, parse_size
 from hackamore.cli.show import note, progress_bar
-from hackamore.core.errors import HackamoreError
+from hackamore.cli.units import make_unit, read_hint
+from hackamore.core.errors import HackamoreError, WorkFailed
 
 
 def run(
@@ -33,7 +35,18 @@ def run(
     scheduler: Annotated[
         str | None, typer.Option(help="ddim, euler, euler_a, dpm++_2m, dpm++_2m_karras, unipc, lcm.")
     ] = None,
-    show_hint: Annotated[Path | None, typer.Option(help="Write the very hint the first control receives.")] = None,
+    show_hint: Annotated[
+        Path | None,
+        typer.Option(help="Write the very hint each control receives: a .png file, the second one as NAME-2.png."),
+    ] = None,
+    verify: Annotated[bool, typer.Option(help="Tell how well each picture follows its hints, and store it.")] = False,
+    best_of: Annotated[
+        int, typer.Option(help="Make this many for each picture and keep the one that follows best.")
+    ] = 1,
+    target_fidelity: Annotated[
+        float | None,
+        typer.Option(help="Search the first control's smallest scale that reaches this figure (see --verify)."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; chosen when absent.")] = None,
     dtype: Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; chosen when absent.")] = None,
     out: Annotated[Path | None, typer.Option(help="A .png file for one picture, a folder for several.")] = None,
@@ -46,35 +59,121 @@ def run(
     if num < 1:
         raise HackamoreError("the number of pictures is out of range", received=num, expected="1 to 1000")
     paths = free_paths(out, num, "picture.png" if num == 1 else "pictures", overwrite)
-    if show_hint is not None:
-        if not specs:
-            raise HackamoreError("--show-hint without a control", expected="at least one --control")
-        (show_hint,) = free_paths(show_hint, 1, "", overwrite)
-        if show_hint.resolve() in [path.resolve() for path in paths]:
-            raise HackamoreError("--show-hint and --out name the same file", received=show_hint)
+    hint_paths = _hint_paths(show_hint, len(specs), paths, overwrite)
+    _check_choices(specs, verify, best_of, target_fidelity)
     hints = [read_hint(spec, base) for spec in specs]
 
     from hackamore.bases.catalog import load_base
     from hackamore.core.files import written_whole
     from hackamore.core.image import png
-    from hackamore.generate import generate
 
     loaded = load_base(base, device=device, dtype=dtype)
     chosen = chosen or loaded.size
-    units = [make_unit(spec, read(chosen), base, loaded) for spec, read in zip(specs, hints, strict=True)]
-    make_folders([*paths, *([show_hint] if show_hint else [])])
-    with progress_bar("generating", 100) as show:
-        result = generate(
-            loaded, prompt, controls=units, negative=negative, seed=seed, num=num, size=chosen, steps=steps,
-            guidance=guidance, scheduler=scheduler, progress=lambda told: show(round(100 * told.share)),
-        )  # fmt: skip
+    hinted = [read(chosen) for read in hints]
+    for notice in (notice for one in hinted for notice in one.notices):
+        note(f"notice: {notice}")
+    units = [make_unit(spec, one.picture, base, loaded) for spec, one in zip(specs, hinted, strict=True)]
+    make_folders([*paths, *hint_paths])
+    for unit, hint_path in zip(units, hint_paths, strict=False):
+        with written_whole(hint_path) as path:
+            path.write_bytes(png(unit.pictures[0]))
+    settings: dict[str, Any] = {
+        "controls": units, "negative": negative, "seed": seed, "size": chosen, "steps": steps,
+        "guidance": guidance, "scheduler": scheduler,
+    }  # fmt: skip
+    parameters = [{} if spec.unit.get("hint") else spec.parameters for spec in specs]
+    result, reached = _make(loaded, prompt, num, settings, parameters, verify, best_of, target_fidelity)
     for notice in result.notices:
         note(f"notice: {notice}")
     for image, path in zip(result.images, paths, strict=True):
         image.save(path)
-    if show_hint is not None:
-        with written_whole(show_hint) as path:
-            path.write_bytes(png(result.hints[0]))
+    _tell(result, paths, json_output)
+    if not reached:
+        raise WorkFailed(
+            f"no scale up to 2 reaches {target_fidelity:g}; the best picture was kept", remedy="a lower target"
+        )
+
+
+def _make(
+    loaded: Any,
+    prompt: str,
+    num: int,
+    settings: dict[str, Any],
+    parameters: list[dict[str, Any]],
+    verify: bool,
+    best_of: int,
+    target: float | None,
+) -> tuple[Any, bool]:
+    """The pictures, verified, chosen or searched for as asked; and whether a target was reached."""
+    from hackamore.generate import generate
+
+    if not (verify or best_of > 1 or target is not None):
+        with progress_bar("generating", 100) as show:
+            return generate(loaded, prompt, num=num, progress=_share(show), **settings), True
+
+    from hackamore.evaluation import verify as checked
+
+    judge = checked.Judge(settings["controls"], parameters)
+    if target is not None:
+        return _search(checked, loaded, prompt, num, settings, judge, target)
+    with progress_bar("generating", 100) as show:
+        if best_of > 1:
+            return checked.best_of(loaded, prompt, best_of, judge, num=num, progress=_share(show), **settings), True
+        result = generate(loaded, prompt, num=num, progress=_share(show), **settings)
+    return checked.verify(result, judge), True
+
+
+def _search(
+    checked: Any, loaded: Any, prompt: str, num: int, settings: dict[str, Any], judge: Any, target: float
+) -> tuple[Any, bool]:
+    """``num`` pictures, each searched for by itself; says on stderr what was found and what it cost."""
+    results, reached = [], True
+    for k in range(num):
+        with progress_bar("searching", 100) as show:
+            one = settings | {"seed": settings["seed"] + k, "progress": _share(show)}
+            result, found = checked.reach(loaded, prompt, target, judge, **one)
+        results.append(result)
+        reached = reached and found.reached
+        words = "reached" if found.reached else "not reached"
+        note(
+            f"target {target:g} {words}: {found.figure:.3f} at scale {found.scale:g}, "
+            f"after {len(found.probes)} pictures, the cost of {found.cost:.1f} generations"
+        )
+    return checked.joined(results), reached
+
+
+def _share(show: Callable[[int], None]) -> Callable[[Any], None]:
+    return lambda told: show(round(100 * told.share))
+
+
+def _hint_paths(show_hint: Path | None, count: int, paths: list[Path], overwrite: bool) -> list[Path]:
+    """Where the hints of ``count`` controls are written: NAME.png, NAME-2.png …"""
+    if show_hint is None:
+        return []
+    if not count:
+        raise HackamoreError("--show-hint without a control", expected="at least one --control")
+    (first,) = free_paths(show_hint, 1, "", overwrite)
+    named = [first, *(first.with_name(f"{first.stem}-{k}{first.suffix}") for k in range(2, count + 1))]
+    for path in named:
+        free_paths(path, 1, "", overwrite)
+        if path.resolve() in [other.resolve() for other in paths]:
+            raise HackamoreError("--show-hint and --out name the same file", received=path)
+    return named
+
+
+def _check_choices(specs: list[Any], verify: bool, best_of: int, target: float | None) -> None:
+    asked = {"--verify": verify, "--best-of": best_of != 1, "--target-fidelity": target is not None}
+    named = [name for name, is_asked in asked.items() if is_asked]
+    if named and not specs:
+        raise HackamoreError(f"{named[0]} without a control", expected="at least one --control")
+    if best_of != 1 and target is not None:
+        raise HackamoreError("--best-of and --target-fidelity together", expected="one of them")
+    if not 1 <= best_of <= 64:
+        raise HackamoreError("the number to choose from is out of range", received=best_of, expected="1 to 64")
+
+
+def _tell(result: Any, paths: list[Path], json_output: bool) -> None:
+    """The paths on stdout, each with its control-fidelity figures where there are any; or everything as JSON."""
     if json_output:
         import json
 
@@ -83,45 +182,7 @@ def run(
             for i, p in zip(result.images, paths, strict=True)
         ]
         print(json.dumps(told, indent=2))
-    else:
-        print("\n".join(str(path) for path in paths))
-
-
-def read_hint(spec: ControlSpec, base: str) -> Any:
-    """Read and check a control's picture and parameters before anything slow happens: a function size → hint."""
-    from hackamore.annotators.catalog import ANNOTATORS, annotate, annotator_class, make_annotator
-    from hackamore.core.image import load_picture
-
-    kind = "none" if spec.unit.get("hint") else spec.kind
-    if base != "meadow" and "model" not in spec.unit:
-        raise HackamoreError(
-            f"the control {spec.kind} names no model, and {base} has none of its own",
-            remedy=f"--control {spec.kind}={spec.image},model=FOLDER",
-        )
-    make_annotator(kind, **spec.parameters)
-    picture = load_picture(spec.image)
-    mode = spec.unit.get("resize", "crop")
-    categorical = spec.kind in ANNOTATORS and annotator_class(spec.kind).categorical
-    parameters = spec.parameters
-
-    def at(size: tuple[int, int]) -> Any:
-        if kind == "none" and categorical:
-            return load_picture(picture, size=size, mode=mode, categorical=True)
-        return annotate(kind, picture, size=size, mode=mode, **parameters)
-
-    return at
-
-
-def make_unit(spec: ControlSpec, hint: Any, base: str, loaded: Any) -> Any:
-    """The unit that a control spec describes."""
-    from hackamore.controls.catalog import load_control
-    from hackamore.core.image import load_picture
-
-    name = spec.unit.get("model") or f"{base}/{spec.kind}"
-    settings: dict[str, Any] = {
-        key: spec.unit[key] for key in ("scale", "start", "end", "schedule") if key in spec.unit
-    }
-    if "mask" in spec.unit:
-        size = (hint.shape[1], hint.shape[0])
-        settings["mask"] = load_picture(spec.unit["mask"], size=size, mode=spec.unit.get("resize", "crop"))
-    return load_control(name, loaded).unit(hint, **settings)
+        return
+    for image, path in zip(result.images, paths, strict=True):
+        figures = [f"{name} {value:.3f}" for u in image.recipe.units for name, value in (u.fidelity or {}).items()]
+        print(f"{path}: {', '.join(figures)}" if figures else path)

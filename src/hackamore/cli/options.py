@@ -124,9 +124,10 @@ def _number(key: str, value: Any) -> float:
         raise HackamoreError(f"{key} of a control is not a number", received=value) from error
 
 
-def _truth(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if str(value).lower() in ("true", "yes", "1", "false", "no", "0"):
-        return str(value).lower() in ("true", "yes", "1")
-    raise HackamoreError("hint of a control is not true or false", received=value)
+def _truth(value: Any) -> bool | str:
+    words = str(value).lower()
+    if words in ("true", "yes", "1", "false", "no", "0"):
+        return words in ("true", "yes", "1")
+    if words == "exact":
+        return words
+    raise HackamoreError("hint of a control is not true, false or exact", received=value)

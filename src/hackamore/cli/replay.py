@@ -23,14 +23,22 @@ def run(
     recipe = read_recipe(image)
     (path,) = free_paths(out, 1, str(image.with_name(f"{image.stem}-replay.png")), overwrite)
 
+    import numpy as np
+
+    from hackamore.core.image import load_picture
     from hackamore.generate import replay
 
     original = image.read_bytes()
     make_folders([path])
     with progress_bar("replaying", 100) as show:
         result = replay(recipe, find=find, progress=lambda told: show(round(100 * told.share)))
-    for difference in recipe.differences(result.images[0].recipe):
+    made = result.images[0]
+    for difference in recipe.differences(made.recipe):
         note(f"notice: {difference}; the picture may differ")
-    result.images[0].save(path)
+    if np.array_equal(made.pixels, load_picture(image)):
+        told = zip(made.recipe.units, recipe.units, strict=True)  # figures of the same picture are the same figures
+        units = tuple(unit.model_copy(update={"fidelity": before.fidelity}) for unit, before in told)
+        made.recipe = made.recipe.model_copy(update={"units": units})
+    made.save(path)
     same = path.read_bytes() == original
     print(f"{path}: {'the same bytes' if same else 'not the same bytes'}")

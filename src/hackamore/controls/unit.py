@@ -49,6 +49,15 @@ class Unit:
         else:
             self.strength = parse_schedule(schedule) if isinstance(schedule, str) else schedule
 
+    def scaled_to(self, scale: float) -> Unit:
+        """The same unit with another scale, its window kept; a schedule has no scale to change."""
+        if isinstance(self.strength, Schedule):
+            raise HackamoreError(
+                f"the control {self.control.name} has a schedule, not a scale", remedy="scale, start and end instead"
+            )
+        start, end = self.strength.start, self.strength.end
+        return Unit(self.control, self.hint, scale=scale, start=start, end=end, mask=self.mask)
+
     def strength_at(self, index: int, total: int) -> float:
         """The factor on its residuals at step ``index`` of ``total``; at 0 its network is not run."""
         return self.strength.at(index, total)

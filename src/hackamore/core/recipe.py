@@ -33,6 +33,7 @@ class UnitRecipe(_Part):
     end: float | None = None
     schedule: str | None = None
     sha256: dict[str, str] = {}
+    fidelity: dict[str, float] | None = Field(None, description="control-fidelity figures of the picture, by name")
 
 
 class Machine(_Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,32 @@ class Denoise(Protocol):
         """Predict what the scheduler expects (noise, velocity or flow) for ``x``, N×C×h×w."""
 
 
+class Prefix:
+    """The first ``length`` steps of a run, kept for other runs that differ from it only after them.
+
+    The first run that gets it fills it; those that follow begin where it ends, with the same latents, scheduler state
+    and generators, and so give what they would have given from the start.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._kept: tuple[Tensor, Any, list[Tensor]] | None = None
+
+    def keep(self, x: Tensor, scheduler: Any, generators: list[torch.Generator]) -> None:
+        """Remember the state before step ``length``, the first time."""
+        if self._kept is None:
+            self._kept = x.clone(), deepcopy(scheduler), [g.get_state() for g in generators]
+
+    def restore(self, generators: list[torch.Generator]) -> tuple[Tensor, Any] | None:
+        """Latents and scheduler as they were, the generators set back; None before a run has filled it."""
+        if self._kept is None:
+            return None
+        x, scheduler, states = self._kept
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        return x.clone(), deepcopy(scheduler)
+
+
 def noise_like(shape: Sequence[int], seeds: Sequence[int]) -> tuple[Tensor, list[torch.Generator]]:
     """Standard normal noise, N×``shape``: picture k from a CPU generator of its own, seeded with ``seeds[k]``.
 
@@ -43,14 +70,19 @@ def sample(
     timesteps: Tensor,
     generators: list[torch.Generator] | None = None,
     after: Callable[[Step, Tensor, Tensor | None], None] | None = None,
+    prefix: Prefix | None = None,
 ) -> Tensor:
     """Run ``x`` (N×C×h×w, at the noise level of ``timesteps[0]``) through ``timesteps``; return clean latents.
 
     ``after(step, x, x0)`` is called after every step with the new latents and the scheduler's estimate of the clean
-    ones, where it makes one; raising from it ends the loop.
+    ones, where it makes one; raising from it ends the loop. Steps that ``prefix`` holds already are not run again.
     """
-    noisy = scheduler_accepts_noise(scheduler)
-    for index, t in enumerate(timesteps):
+    noisy, first = scheduler_accepts_noise(scheduler), 0
+    if prefix is not None and (kept := prefix.restore(generators or [])) is not None:
+        (x, scheduler), first = kept, prefix.length
+    for index, t in list(enumerate(timesteps))[first:]:
+        if prefix is not None and index == prefix.length:
+            prefix.keep(x, scheduler, generators or [])
         step = Step(index, len(timesteps), t, sigma_at(scheduler, t))
         prediction = denoise(scheduler.scale_model_input(x, t), step)
         done = scheduler.step(prediction, t, x, **({"generator": generators} if noisy else {}))

@@ -1,0 +1,44 @@
+"""From ``--control`` to units: what the picture is read as, and the control it is bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hackamore.cli.options import ControlSpec
+from hackamore.core.errors import HackamoreError
+
+
+def read_hint(spec: ControlSpec, base: str) -> Callable[[tuple[int, int]], Any]:
+    """Read and check a control's picture and parameters before anything slow happens: a function size → Hinted."""
+    from hackamore.annotators.catalog import kind_for, load_source, make_annotator
+    from hackamore.annotators.hinting import hint_for
+
+    given = spec.unit.get("hint", False)
+    if base != "meadow" and "model" not in spec.unit:
+        raise HackamoreError(
+            f"the control {spec.kind} names no model, and {base} has none of its own",
+            remedy=f"--control {spec.kind}={spec.image},model=FOLDER",
+        )
+    make_annotator("none" if given else kind_for(spec.kind, spec.image), **spec.parameters)
+    source, mode = load_source(spec.kind, spec.image), spec.unit.get("resize", "crop")
+
+    def at(size: tuple[int, int]) -> Any:
+        return hint_for(spec.kind, source, size=size, mode=mode, given=given, **spec.parameters)
+
+    return at
+
+
+def make_unit(spec: ControlSpec, hint: Any, base: str, loaded: Any) -> Any:
+    """The unit that a control spec describes."""
+    from hackamore.controls.catalog import load_control
+    from hackamore.core.image import load_picture
+
+    name = spec.unit.get("model") or f"{base}/{spec.kind}"
+    settings: dict[str, Any] = {
+        key: spec.unit[key] for key in ("scale", "start", "end", "schedule") if key in spec.unit
+    }
+    if "mask" in spec.unit:
+        size = (hint.shape[1], hint.shape[0])
+        settings["mask"] = load_picture(spec.unit["mask"], size=size, mode=spec.unit.get("resize", "crop"))
+    return load_control(name, loaded).unit(hint, **settings)
