@@ -11,7 +11,7 @@ from hackamore.worlds import render
 WORLD = render(9_000_100, 96)
 
 
-@pytest.mark.parametrize("kind", [k for k in ANNOTATORS if k not in ("seg", "pose_json")])
+@pytest.mark.parametrize("kind", ["canny", "none", "invert"])
 def test_sizes_determinism_and_no_change_of_the_picture(kind):
     before = WORLD.picture.copy()
     first, second = (annotate(kind, WORLD.picture, size=(64, 40)) for _ in range(2))

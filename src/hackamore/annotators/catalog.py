@@ -17,13 +17,32 @@ from hackamore.core.skeleton import People, read_people
 
 ANNOTATORS: dict[str, str] = {
     "canny": "canny:Canny",
+    "softedge": "softedge:SoftEdge",
+    "scribble": "scribble:Scribble",
+    "scribble_drawing": "scribble:ScribbleDrawing",
+    "lineart": "lineart:LineArt",
+    "mlsd": "mlsd:Mlsd",
     "seg": "seg:Seg",
+    "inpaint": "inpaint:Inpaint",
+    "normal_depth": "normal_depth:NormalDepth",
     "pose_json": "pose:PoseJson",
+    "shuffle": "shuffle:Shuffle",
+    "tile": "tile:Tile",
+    "blur": "tile:Blur",
+    "color": "color:Color",
+    "recolor": "color:Recolor",
+    "threshold": "threshold:Threshold",
     "none": "plain:Plain",
     "invert": "plain:Invert",
 }
 
 ALIASES: dict[str, str] = {
+    "lineart_standard": "lineart",
+    "sketch": "scribble_drawing",
+    "tile_resample": "tile",
+    "blur_gaussian": "blur",
+    "t2ia_color_grid": "color",
+    "recolor_luminance": "recolor",
     "openpose": "pose",
 }
 """The field's other names for the same thing."""
