@@ -17,8 +17,9 @@ def run(
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT, or one number for a square.")] = "128",
     seed: Annotated[int, typer.Option(help="Seed of the first; evaluation uses 9000000 and above.")] = 0,
     hint: Annotated[
-        list[str] | None, typer.Option(help="seg, depth or normal; the first is the one in the index.")
+        list[str] | None, typer.Option(help="seg, depth, normal or pose; the first is the one in the index.")
     ] = None,
+    people: Annotated[float, typer.Option(help="How many of the worlds have people, 0 to 1.")] = 0.0,
     workers: Annotated[int | None, typer.Option(help="Processes; all cores when absent.")] = None,
 ) -> None:
     """Render worlds with their hints and captions, in both data layouts; goes on where it was stopped."""
@@ -28,6 +29,7 @@ def run(
 
     from hackamore.data.worlds import write_worlds
 
+    hints = tuple(hint or ["seg"])
     with progress_bar("rendering", count) as show:
-        write_worlds(out, count, parse_size(size), seed, tuple(hint or ["seg"]), workers, lambda done, _: show(done))
+        write_worlds(out, count, parse_size(size), seed, hints, workers, lambda done, _: show(done), people)
     print(f"{out}: {count} worlds")

@@ -19,7 +19,9 @@ from PIL import Image
 from hackamore.core import palette
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
+from hackamore.core.skeleton import to_openpose
 from hackamore.worlds import World, render
+from hackamore.worlds.figures.company import has_people
 
 TRUTHS: dict[str, Callable[[World], Any]] = {
     "seg": lambda world: palette.paint(world.segmentation),
@@ -27,6 +29,7 @@ TRUTHS: dict[str, Callable[[World], Any]] = {
     "normal": lambda world: np.where(
         np.abs(world.normals).sum(-1, keepdims=True) > 0, world.normals * 127.5 + 127.5, 0
     ).astype(np.uint8),
+    "pose": lambda world: _pose_picture(world),
 }
 """Hints that come from the world itself, each as an RGB picture H×W×3 uint8."""
 
@@ -39,12 +42,14 @@ def write_worlds(
     hints: tuple[str, ...] = ("seg",),
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    people: float = 0.0,
 ) -> Path:
     """Render worlds ``seed`` … ``seed + count − 1`` into ``folder`` and return it.
 
     Layout: ``pictures/SEED.png``, ``<hint>/SEED.png`` for each hint, and two indexes of the same files:
     ``metadata.jsonl`` (Hugging Face imagefolder) and ``prompt.json`` (JSON lines: source, target, prompt).
-    Worlds that an earlier call finished are kept. ``progress`` gets (done, count).
+    With the hint "pose" there are also key points, ``people/SEED.json``, as OpenPose writes them. ``people`` is the
+    probability that a world has any. Worlds that an earlier call finished are kept. ``progress`` gets (done, count).
     """
     folder = Path(folder)
     unknown = [hint for hint in hints if hint not in TRUTHS]
@@ -57,20 +62,21 @@ def write_worlds(
     done = {
         number: row
         for number, row in _finished(index).items()
-        if all((folder / part / f"{number:08d}.png").exists() for part in ("pictures", *hints))
+        if all(path.exists() for path in _files(folder, number, hints))
+        and (row["attributes"].get("people", "none") != "none") == has_people(number, people)
     }
     wanted = range(seed, seed + count)
     missing = [number for number in wanted if number not in done]
     try:
-        for part in ("pictures", *hints):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+        for path in _files(folder, seed, hints):
+            path.parent.mkdir(parents=True, exist_ok=True)
         log = index.open("a", encoding="utf-8")
     except OSError as error:
         raise HackamoreError(
             f"cannot write to {folder}", received=error.strerror, expected="a folder that can be written"
         ) from error
     with log:
-        for finished, (number, row) in enumerate(_rendered(missing, folder, size, hints, workers), start=1):
+        for finished, (number, row) in enumerate(_rendered(missing, folder, size, hints, workers, people), start=1):
             done[number] = row
             log.write(json.dumps(row) + "\n")
             log.flush()
@@ -78,6 +84,12 @@ def write_worlds(
                 progress(count - len(missing) + finished, count)
     _write_indexes(folder, [done[number] for number in sorted(done)], hints[0])
     return folder
+
+
+def _files(folder: Path, number: int, hints: tuple[str, ...]) -> list[Path]:
+    """What a finished world consists of."""
+    pictures = [folder / part / f"{number:08d}.png" for part in ("pictures", *hints)]
+    return [*pictures, folder / "people" / f"{number:08d}.json"] if "pose" in hints else pictures
 
 
 def _finished(index: Path) -> dict[int, dict[str, Any]]:
@@ -96,10 +108,15 @@ def _finished(index: Path) -> dict[int, dict[str, Any]]:
 
 
 def _rendered(
-    missing: list[int], folder: Path, size: int | tuple[int, int], hints: tuple[str, ...], workers: int | None
+    missing: list[int],
+    folder: Path,
+    size: int | tuple[int, int],
+    hints: tuple[str, ...],
+    workers: int | None,
+    people: float,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     workers = min(workers or os.cpu_count() or 1, len(missing))
-    work = partial(_write_one, folder=folder, size=size, hints=hints)
+    work = partial(_write_one, folder=folder, size=size, hints=hints, people=people)
     if workers <= 1:
         yield from ((number, work(number)) for number in missing)
         return
@@ -140,9 +157,14 @@ def _check_size(folder: Path, size: int | tuple[int, int]) -> None:
             )
 
 
-def _write_one(number: int, folder: Path, size: int | tuple[int, int], hints: tuple[str, ...]) -> dict[str, Any]:
-    world = render(number, size)
+def _write_one(
+    number: int, folder: Path, size: int | tuple[int, int], hints: tuple[str, ...], people: float
+) -> dict[str, Any]:
+    world = render(number, size, people=people)
     name = f"{number:08d}.png"
+    if "pose" in hints:
+        with written_whole(folder / "people" / f"{number:08d}.json") as path:
+            path.write_text(json.dumps(to_openpose([world.people])), encoding="utf-8")
     for part in hints:
         with written_whole(folder / part / name) as path:
             Image.fromarray(TRUTHS[part](world)).save(path, compress_level=1)
@@ -180,3 +202,10 @@ def _depth_picture(depth: Any) -> Any:
     low, high = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
     scaled = np.clip((near - low) / max(high - low, 1e-6), 0, 1)
     return np.repeat((np.where(near > 0, scaled, 0) * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _pose_picture(world: World) -> Any:
+    """The skeletons of a world's people, as the pose annotator draws them."""
+    from hackamore.annotators.pose import draw_people
+
+    return draw_people(world.people)

@@ -50,6 +50,11 @@ def choose(rng: np.random.Generator, words: tuple[str, ...]) -> str:
 
 def write_caption(rng: np.random.Generator, facts: Facts) -> str:
     """A caption of at most 22 words: the land, what is there, the time of day, then details in random order."""
+    return ", ".join(land_clauses(rng, facts, MOST_WORDS))
+
+
+def land_clauses(rng: np.random.Generator, facts: Facts, most: int) -> list[str]:
+    """The clauses of a caption of a land, together at most ``most`` words unless the first alone has more."""
     things = _things(rng, facts)
     rng.shuffle(things)
     subject = _subject(rng, facts)
@@ -57,15 +62,15 @@ def write_caption(rng: np.random.Generator, facts: Facts) -> str:
     if time == "by moonlight" and facts["weather"] == "overcast":
         time = "at night"
     lead = _lead(rng, facts, subject, things)
-    while len(f"{lead} {time}".split()) > MOST_WORDS and things:
+    while len(f"{lead} {time}".split()) > most and things:
         things = things[:2] if len(things) > 3 else things[:-1]
         lead = _lead(rng, facts, subject, things)
     if facts["time"] in ("sunrise", "sunset", "dusk", "night") and time and rng.random() < 0.15:
         lead, time = f"{facts['time']} over {lead}", ""
     parts = [f"{lead} {time}".strip(), *_details(rng, facts, lead)]
-    while sum(len(part.split()) for part in parts) > MOST_WORDS and len(parts) > 1:
+    while sum(len(part.split()) for part in parts) > most and len(parts) > 1:
         parts.pop()
-    return ", ".join(parts)
+    return parts
 
 
 def _subject(rng: np.random.Generator, facts: Facts) -> str:

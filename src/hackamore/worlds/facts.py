@@ -11,6 +11,7 @@ from hackamore.worlds.materials import CLOUD, FLOWER, FOREST, ROAD, SKY, SNOW, T
 from hackamore.worlds.plan import Plan
 
 Labels = NDArray[np.uint8]
+PERSON = CLASSES.index("person")
 
 VISIBLE = {"water": 0.02, "tree": 0.012, "forest": 0.04, "snow": 0.03, "flower": 0.02, "road": 0.008, "cloud": 0.04}
 """Smallest share of the picture at which a thing may be mentioned."""
@@ -73,8 +74,8 @@ def _is_lone(label: Labels) -> bool:
 
 
 def _skyline(label: Labels) -> NDArray[np.int64]:
-    """Rows of land above the bottom of the picture, per column; trees do not count."""
-    land = ~np.isin(label, (SKY, CLOUD, TREE))
+    """Rows of land above the bottom of the picture, per column; trees and people do not count."""
+    land = ~np.isin(label, (SKY, CLOUD, TREE, PERSON))
     return np.where(land.any(axis=0), len(label) - land.argmax(axis=0), 0)
 
 

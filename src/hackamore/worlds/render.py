@@ -8,11 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hackamore.core.errors import HackamoreError
+from hackamore.core.skeleton import People, Person
 from hackamore.worlds.captions import write_caption
 from hackamore.worlds.draw import Eye, Layers, draw_land
 from hackamore.worlds.facts import observe
+from hackamore.worlds.figures.company import Company
+from hackamore.worlds.figures.drawing import draw_company
+from hackamore.worlds.figures.notice import NOBODY, notice_people
+from hackamore.worlds.figures.placing import grown_trees, place_company
+from hackamore.worlds.figures.points import key_points
 from hackamore.worlds.grid import build_grid
+from hackamore.worlds.people_words import write_people_caption
 from hackamore.worlds.scene import Scene, make_scene
+from hackamore.worlds.stage.hall import choose_hall
+from hackamore.worlds.stage.notice import NO_HALL, NO_LAND, notice_hall
+from hackamore.worlds.stage.show import EXPOSURE, SATURATION, draw_show
 from hackamore.worlds.tone import develop, precipitate, to_bytes
 from hackamore.worlds.trees import draw_trees
 from hackamore.worlds.truth import condense
@@ -52,7 +62,8 @@ class World:
     ``picture`` uint8 RGB; ``segmentation`` indices of :data:`hackamore.core.palette.CLASSES`; ``depth`` distance
     along the view axis in world units, infinite for sky and cloud; ``normals`` unit vectors in camera axes (x right,
     y up, z towards the viewer), zero for sky and cloud, straight up for water, a rounded body's for trees.
-    ``attributes`` holds everything the caption says or might say.
+    ``attributes`` holds everything the caption says or might say. ``people`` are the OpenPose key points of everyone of
+    whom a joint is seen, in pixels of the picture; joints that something hides have confidence 0.
     """
 
     seed: int
@@ -63,26 +74,30 @@ class World:
     caption: str
     attributes: dict[str, str]
     camera: Camera
+    people: People
 
 
-def render(seed: int, size: int | tuple[int, int] = 128, supersample: int = 2) -> World:
+def render(seed: int, size: int | tuple[int, int] = 128, supersample: int = 2, people: float = 0.0) -> World:
     """The world of ``seed``, the same bytes every time.
 
     ``size`` is the width and height in pixels, one number for a square, 8 to 4096 each; ``supersample`` 1 to 4 is how
-    many parts a side each pixel is drawn with. Raises :class:`HackamoreError` for anything else.
+    many parts a side each pixel is drawn with; ``people`` is the probability, 0 to 1, that there are people. Raises
+    :class:`HackamoreError` for anything else.
     """
-    width, height = _checked(seed, size, supersample)
-    return render_scene(make_scene(seed), width, height, supersample)
+    width, height = _checked(seed, size, supersample, people)
+    return render_scene(make_scene(seed, people), width, height, supersample)
 
 
 def render_scene(scene: Scene, width: int, height: int, supersample: int = 2) -> World:
     """A scene drawn ``width`` × ``height`` pixels large."""
+    if scene.company is not None and scene.company.stage:
+        return _render_show(scene, scene.company, width, height, supersample)
     w, h = width * supersample, height * supersample
     view, light = scene.view, scene.light
     focal = (w * h) ** 0.5 / view.field
     horizon = h * view.horizon
     eye = Eye(view.eye, focal, horizon)
-    layers = _draw(scene, eye, w, h)
+    layers, people, seen = _draw(scene, eye, w, h, supersample)
     label, depth, normal = condense(layers, supersample)
     develop(layers.colour, light.exposure, light.saturation)
     if scene.plan.precipitation != "none":
@@ -91,12 +106,38 @@ def render_scene(scene: Scene, width: int, height: int, supersample: int = 2) ->
             layers.colour, scene.precipitation, (w * h) ** 0.5 / 200, scene.plan.precipitation == "rain", bright
         )
     camera = Camera(focal / supersample, horizon / supersample, view.eye, width, height)
-    attributes = observe(scene.plan, light, label, camera.focal, camera.horizon)
-    caption = write_caption(np.random.default_rng((scene.seed, 1)), attributes)
-    return World(scene.seed, to_bytes(layers.colour, supersample), label, depth, normal, caption, attributes, camera)
+    attributes = observe(scene.plan, light, label, camera.focal, camera.horizon) | seen
+    write = write_caption if attributes["people"] == "none" else write_people_caption
+    caption = write(np.random.default_rng((scene.seed, 1)), attributes)
+    picture = to_bytes(layers.colour, supersample)
+    return World(scene.seed, picture, label, depth, normal, caption, attributes, camera, people)
 
 
-def _draw(scene: Scene, eye: Eye, width: int, height: int) -> Layers:
+def _render_show(scene: Scene, company: Company, width: int, height: int, supersample: int) -> World:
+    """The concert of a scene."""
+    hall = choose_hall(company)
+    setting, layers, parts, which = draw_show(company, hall, width * supersample, height * supersample)
+    view = setting.view
+    people = key_points(company.figures, setting.places, parts, view, layers, which, supersample)
+    seen = notice_people(company, setting.places, people, parts, which) | notice_hall(hall, parts, which)
+    label, depth, normal = condense(layers, supersample)
+    develop(layers.colour, EXPOSURE, SATURATION)
+    camera = Camera(view.focal / supersample, view.horizon / supersample, view.height, width, height)
+    attributes = NO_LAND | seen
+    caption = write_people_caption(np.random.default_rng((scene.seed, 1)), attributes)
+    picture = to_bytes(layers.colour, supersample)
+    return World(
+        scene.seed, picture, label, depth, normal, caption, attributes, camera, _shown(people, (width, height))
+    )
+
+
+def _shown(people: tuple[Person, ...], size: tuple[int, int]) -> People:
+    """Those of whom any joint is seen."""
+    return People(tuple(person for person in people if person.visible.any()), size)
+
+
+def _draw(scene: Scene, eye: Eye, width: int, height: int, supersample: int) -> tuple[Layers, People, dict[str, str]]:
+    """The land, its trees and its people: layers, key points, and words for who is seen."""
     margin = int(width * MARGIN)
     below = (height - eye.horizon) / eye.focal
     planned = (1.0 - scene.view.horizon) * scene.view.field
@@ -109,12 +150,21 @@ def _draw(scene: Scene, eye: Eye, width: int, height: int) -> Layers:
         np.empty((height, width), np.float32),
         np.empty((height, width, 3), np.float32),
     )
+    size = (width // supersample, height // supersample)
     draw_land(scene.land, scene.light, grid, eye, margin, 5.0, layers)
-    draw_trees(scene.trees, scene.light, eye, layers)
-    return layers
+    company = scene.company
+    if company is None:
+        draw_trees(scene.trees, scene.light, eye, layers)
+        return layers, People((), size), NOBODY | NO_HALL
+    places = place_company(company, scene.land, eye, width, height, nearest)
+    draw_trees(grown_trees(scene.trees, places), scene.light, eye, layers)
+    overcast = 0.6 if scene.plan.weather in ("overcast", "foggy") else 0.0
+    parts, which = draw_company(company, places, scene.light, grid, eye, overcast, layers)
+    people = key_points(company.figures, places, parts, eye, layers, which, supersample)
+    return layers, _shown(people, size), NO_HALL | notice_people(company, places, people, parts, which)
 
 
-def _checked(seed: int, size: int | tuple[int, int], supersample: int) -> tuple[int, int]:
+def _checked(seed: int, size: int | tuple[int, int], supersample: int, people: float) -> tuple[int, int]:
     """Width and height, or the error that says what is wrong with the arguments."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise HackamoreError("a world's seed is a whole number from 0 up", received=repr(seed))
@@ -125,6 +175,8 @@ def _checked(seed: int, size: int | tuple[int, int], supersample: int) -> tuple[
             received=f"{width} × {height}",
             expected=f"width and height from {SMALLEST} to {LARGEST} pixels",
         )
+    if not 0.0 <= people <= 1.0:
+        raise HackamoreError("the probability of people is 0 to 1", received=people)
     if not 1 <= supersample <= 4:
         raise HackamoreError("a world's supersampling is 1 to 4", received=supersample)
     return int(width), int(height)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hackamore.worlds.figures.company import Company, choose_company
 from hackamore.worlds.grove import place_trees
 from hackamore.worlds.land import KINDS, NO_WATER, SEASONS, Land, ground_height, octaves_at, way
 from hackamore.worlds.light import Colour, Light, choose_light
 from hackamore.worlds.plan import Plan, choose_plan
-from hackamore.worlds.survey import look, standing_height
+from hackamore.worlds.survey import look, standing_height, standing_room
 from hackamore.worlds.trees import Trees
 
 CANDIDATES = 9
@@ -46,23 +47,39 @@ class Scene:
     view: View
     trees: Trees
     precipitation: NDArray[np.float64]
+    company: Company | None = None
 
     def height(self, x: float, z: float, pixel: float = 0.004) -> float:
         """Height of the bare ground at (x, z), with the detail that is drawn when a pixel spans ``pixel`` radians."""
         return ground_height(self.land, x, z, octaves_at(self.land, z, pixel))
 
 
-def make_scene(seed: int) -> Scene:
-    """The scene of a seed: choose the plan, then the best of several lands, then light and trees."""
+def make_scene(seed: int, people: float = 0.0) -> Scene:
+    """The scene of a seed: choose the plan, then the best of several lands, then light and trees.
+
+    With the probability ``people`` there are people; the viewer then stands lower, to be nearer to them.
+    """
     rng = np.random.default_rng(seed)
+    company = choose_company(seed, people)
     plan = choose_plan(rng)
+    if company is not None and plan.eye == "above":
+        plan = replace(plan, eye="standing")
     view = _choose_view(rng, plan)
-    land, eye = max((_candidate(rng, plan, view) for _ in range(CANDIDATES)), key=lambda found: found[2])[:2]
+    if company is not None:
+        view = _nearer(view)
+    crowded = company is not None
+    count = 2 * CANDIDATES if crowded else CANDIDATES
+    land, eye = max((_candidate(rng, plan, view, crowded) for _ in range(count)), key=lambda found: found[2])[:2]
     view = replace(view, eye=eye)
     waves = float(rng.uniform(0.7, 1.4) if plan.water == "sea" else rng.choice([0.15, 0.4, 0.9]))
     light = choose_light(rng, plan.time, plan.weather, _deep_water(rng, plan), waves)
     trees = place_trees(rng, plan, land, view.nearest, view.field)
-    return Scene(seed, plan, land, light, view, trees, rng.random((200, 3)))
+    return Scene(seed, plan, land, light, view, trees, rng.random((200, 3)), company)
+
+
+def _nearer(view: View) -> View:
+    """A view from a lower place."""
+    return replace(view, eye=view.eye * 0.6, nearest=view.nearest * 0.6)
 
 
 def _deep_water(rng: np.random.Generator, plan: Plan) -> Colour:
@@ -82,9 +99,9 @@ def _choose_view(rng: np.random.Generator, plan: Plan) -> View:
     return View(float(eye), float(horizon), field, nearest)
 
 
-def _candidate(rng: np.random.Generator, plan: Plan, view: View) -> tuple[Land, float, float]:
-    """A land, the height of the viewer's eye in it, and how well it looks."""
-    land = _shape(rng, plan, view)
+def _candidate(rng: np.random.Generator, plan: Plan, view: View, crowded: bool) -> tuple[Land, float, float]:
+    """A land, the height of the viewer's eye in it, and how well it looks; ``crowded``: people must find room."""
+    land = _shape(rng, plan, view, crowded)
     eye = standing_height(land, max(0.6, view.nearest)) + view.eye
     peak, mean, spread, water, near_top = look(land, eye, view.nearest, view.field * 0.5)
     above = view.horizon * view.field
@@ -95,11 +112,13 @@ def _candidate(rng: np.random.Generator, plan: Plan, view: View) -> tuple[Land, 
     score -= 4.0 * max(0.0, peak / above - 0.92)
     if plan.water != "none":
         score += 3.0 * min(water, 0.3) - 3.0 * max(0.0, water - 0.7)
+    if crowded:
+        score += 5.0 * min(standing_room(land, eye, view.nearest, view.field * 0.5), 0.4)
     return land, eye, score
 
 
-def _shape(rng: np.random.Generator, plan: Plan, view: View) -> Land:
-    """Numbers of a land of the planned kind."""
+def _shape(rng: np.random.Generator, plan: Plan, view: View, crowded: bool) -> Land:
+    """Numbers of a land of the planned kind; where people are, lakes keep off and rivers are narrow."""
     size, frequency, rise = {
         "mountains": ((2.2, 4.0), (0.16, 0.26), (6.0, 11.0)),
         "hills": ((1.0, 2.0), (0.22, 0.38), (5.0, 7.0)),
@@ -144,7 +163,7 @@ def _shape(rng: np.random.Generator, plan: Plan, view: View) -> Land:
         flowers=float(rng.uniform(0.35, 0.6)) if plan.flowers else 0.0,
         flower_hue=float(rng.random()),
     )
-    return _with_water(rng, plan, view, land)
+    return _with_water(rng, plan, view, land, crowded)
 
 
 def _forest(rng: np.random.Generator, plan: Plan) -> float:
@@ -155,7 +174,7 @@ def _forest(rng: np.random.Generator, plan: Plan) -> float:
     return float(rng.choice([0.0, 0.4, 0.52, 0.64], p=[0.3, 0.25, 0.27, 0.18]))
 
 
-def _with_water(rng: np.random.Generator, plan: Plan, view: View, land: Land) -> Land:
+def _with_water(rng: np.random.Generator, plan: Plan, view: View, land: Land, crowded: bool) -> Land:
     """Lay a sea, lake or river into the land; lakes and rivers take their level from the ground around."""
     if plan.water == "none":
         return land
@@ -163,10 +182,10 @@ def _with_water(rng: np.random.Generator, plan: Plan, view: View, land: Land) ->
         level = {"islands": rng.uniform(-0.05, 0.02), "coast": 0.0}.get(plan.terrain, 0.02)
         return land._replace(water_level=float(level))
     if plan.water == "river":
-        half = float(rng.uniform(0.16, 0.3)) * max(1.0, view.eye * 1.6)
+        half = float(rng.uniform(0.16, 0.3)) * max(1.0, view.eye * 1.6) * (0.5 if crowded else 1.0)
         heights = [ground_height(land, way(land, z), z, 5.0) for z in np.linspace(view.nearest, 9.0, 14)]
         return land._replace(river=half, water_level=float(np.percentile(heights, 30)) - 0.03)
-    near = view.nearest * float(rng.uniform(1.9, 4.5))
+    near = view.nearest * float(rng.uniform(1.9, 4.5)) * (2.4 if crowded else 1.0)
     radius = float(rng.uniform(0.7, 1.8)) * (0.6 if plan.water == "oasis" else 1.0) * max(1.0, view.eye * 1.5)
     middle = near + radius
     lake_x = float(rng.uniform(-0.65, 0.65)) * middle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from hackamore.worlds.jit import compiled
-from hackamore.worlds.land import Land, ground_height
+from hackamore.worlds.land import Land, forest_cover, ground_height
 
 COLUMNS, STEPS, DETAIL = 26, 60, 5.0
 
@@ -50,3 +50,24 @@ def look(land: Land, eye: float, nearest: float, half_width: float) -> tuple[flo
         squares += top * top
     mean = total / COLUMNS
     return highest, mean, math.sqrt(max(squares / COLUMNS - mean * mean, 0.0)), water / max(ground, 1e-6), near_top
+
+
+@compiled
+def standing_room(land: Land, eye: float, nearest: float, half_width: float) -> float:
+    """Share of the near ground, 0 to 1, on which people could stand: dry, even, open, and not hidden from the eye."""
+    good, count = 0.0, 0
+    for i in range(9):
+        u = half_width * 0.7 * (2.0 * (i + 0.5) / 9 - 1.0)
+        steepest, z = -1e9, nearest * 1.05
+        for _ in range(7):
+            h = ground_height(land, u * z, z, 6.0)
+            slope = (h - eye) / z
+            dx = (ground_height(land, u * z + 0.04 * z, z, 6.0) - h) / (0.04 * z)
+            dz = (ground_height(land, u * z, z * 1.04, 6.0) - h) / (0.04 * z)
+            flatness = 1.0 / math.sqrt(1.0 + dx * dx + dz * dz)
+            count += 1
+            if h > land.water_level + 0.012 and flatness > 0.9 and slope > steepest - 0.02 and slope < -0.12:
+                good += 1.0 - forest_cover(land, u * z, z, h, flatness)
+            steepest = max(steepest, slope)
+            z *= 1.2
+    return good / count

@@ -1,0 +1,1 @@
+"""Concert stages: a dark hall with coloured spotlights, for figures to sing, play and dance in."""
