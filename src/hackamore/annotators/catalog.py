@@ -25,6 +25,7 @@ ANNOTATORS: dict[str, str] = {
     "seg": "seg:Seg",
     "inpaint": "inpaint:Inpaint",
     "normal_depth": "normal_depth:NormalDepth",
+    "pose": "people:Pose",
     "pose_json": "pose:PoseJson",
     "shuffle": "shuffle:Shuffle",
     "tile": "tile:Tile",
