@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from hackamore.annotators.inspector import WEIGHTS as INSPECTOR
 from hackamore.bases.catalog import MEADOW
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -16,7 +17,7 @@ WEIGHTS = ("config.json", "diffusion_pytorch_model.safetensors")
 def main() -> None:
     runs = Path(sys.argv[1])
     files = {runs / "base" / "model_index.json": MEADOW / "model_index.json"}
-    files |= {runs / "inspector" / "seg.safetensors": MEADOW / "inspector" / "seg.safetensors"}
+    files |= {runs / "inspector" / "inspector.safetensors": INSPECTOR}
     files |= {f: MEADOW / part / f.name for part in PARTS for f in sorted((runs / "base" / part).glob("*"))}
     files |= {runs / kind / name: MEADOW / "controls" / kind / name for kind in CONTROLS for name in WEIGHTS}
     absent = [str(file) for file in files if not file.exists()]

@@ -1,9 +1,9 @@
-"""How near ``--target-fidelity`` comes to what it is asked for, and what it costs: writes docs/target-fidelity.json, .md.
+"""How near ``--target-fidelity`` comes to what it is asked, and what it costs: writes docs/target-fidelity.json, .md.
 
 python benchmarks/target_fidelity.py [--cases 20] [--steps 20] [--out docs]
 
-A case is a held-out world, a control and a target. So that targets can be reached and are not reached without a control,
-each lies in the middle between the figures at scales 0.2 and 1.2 of that very case; finding these is not counted.
+A case is a held-out world, a control and a target. So that targets can be reached, and are not reached without a
+control, each lies midway between the figures at scales 0.2 and 1.2 of that very case; finding these is not counted.
 """
 
 from __future__ import annotations

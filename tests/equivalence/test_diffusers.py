@@ -130,3 +130,24 @@ def test_meadow_is_an_ordinary_diffusers_folder(meadow):
     unit = load_control("meadow/canny", meadow).unit(hint)
     mine = generate(meadow, "a lake at sunset", controls=[unit], seed=5, steps=5, guidance=3.0).latents
     assert (mine - reference).abs().max() <= 1e-4
+
+
+def test_a_control_in_eight_bits_loads_everywhere_and_says_nearly_the_same(sd1, tmp_path):
+    branch = randomise(new_control(sd1, "canny"))
+    for layer in branch.trunk.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.normal_(layer.weight, std=0.05)
+    whole = write_branch(branch, tmp_path / "whole", torch.float16)
+    small = write_branch(branch, tmp_path / "small", torch.float16, eight_bits=True)
+    assert small.stat().st_size < whole.stat().st_size
+    ours = load_control(tmp_path / "small", sd1)
+    net = ControlNetModel.from_pretrained(tmp_path / "small", torch_dtype=torch.float32)
+    theirs_by_name = dict(net.named_parameters())
+    kept = {"conv_in.weight": ours.trunk.conv_in.weight, "mid": ours.trunk.mid_block.resnets[0].conv1.weight}
+    torch.testing.assert_close(kept["conv_in.weight"], theirs_by_name["conv_in.weight"], rtol=0, atol=0)
+    torch.testing.assert_close(kept["mid"], theirs_by_name["mid_block.resnets.0.conv1.weight"], rtol=0, atol=0)
+    one, other = (
+        generate(sd1, PROMPT, controls=[c.unit(HINTS[:1])], seed=5, size=SIZE, steps=STEPS).latents
+        for c in (branch, ours)
+    )
+    assert float((one - other).norm() / one.norm()) < 0.05

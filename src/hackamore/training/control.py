@@ -31,6 +31,7 @@ class ControlTask(Task):
     ``prompt_dropout``: share of captions replaced by the empty one, so that the hint has to say it.
     ``timesteps``: ``uniform``, or ``cubic``, t = T·(1 − u³), which sees more high-noise steps (T2I-Adapter §3.4).
     ``zero_scale``: factor on the learning rate of the zero convolutions and the hint encoder.
+    ``eight_bits``: store large convolutions of the finished control in fp8.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class ControlTask(Task):
         prompt_dropout: float = 0.3,
         timesteps: str = "cubic",
         zero_scale: float = 3.0,
+        eight_bits: bool = False,
     ) -> None:
         super().__init__()
+        self.eight_bits = eight_bits
         self.branch = branch.requires_grad_(True).train()
         base = self.base
         self.latents, self.hints = latents, hints
@@ -111,7 +114,7 @@ class ControlTask(Task):
         write_sheet(path, pictures, [""] * len(names) + names, columns=len(names))
 
     def export(self, folder: Path) -> None:
-        """The control in diffusers' layout, fp16."""
+        """The control in diffusers' layout, fp16, or fp8 where that was chosen."""
         from hackamore.controls.formats.diffusers import write_branch
 
-        write_branch(self.branch, folder, torch.float16)
+        write_branch(self.branch, folder, torch.float16, eight_bits=self.eight_bits)

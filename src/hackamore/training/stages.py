@@ -81,6 +81,7 @@ class ControlStage(_Stage):
     prompt_dropout: float = Field(0.3, ge=0, le=1)
     timesteps: Literal["uniform", "cubic"] = "cubic"
     zero_scale: float = Field(3.0, gt=0, description="learning rate of zero convolutions and hint encoder, times lr")
+    eight_bits: bool = Field(False, description="store large convolutions of the finished control in fp8")
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
@@ -101,6 +102,7 @@ class ControlStage(_Stage):
             precision=self.run.precision,
             timesteps=self.timesteps,
             zero_scale=self.zero_scale,
+            eight_bits=self.eight_bits,
         )
 
 

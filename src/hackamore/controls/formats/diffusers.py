@@ -17,6 +17,8 @@ from hackamore.core.files import sha256, written_whole
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONDITION = "hackamore.condition"
 """Where the weights file's header says which kind of hint the control was trained on."""
+LARGE = 5_000
+"""Convolutions of more weights are worth storing in eight bits."""
 MARK = "controlnet_cond_embedding.conv_in.weight"
 
 _THEIRS = {
@@ -73,8 +75,11 @@ def read_branch(folder: Path, base: Any) -> Branch:
     return branch
 
 
-def write_branch(branch: Branch, folder: Path, dtype: torch.dtype | None = None) -> Path:
-    """Write ``branch`` so that ``ControlNetModel.from_pretrained(folder)`` loads it; returns the weights file."""
+def write_branch(branch: Branch, folder: Path, dtype: torch.dtype | None = None, *, eight_bits: bool = False) -> Path:
+    """Write ``branch`` so that ``ControlNetModel.from_pretrained(folder)`` loads it; returns the weights file.
+
+    ``eight_bits`` stores large convolutions in fp8 (e4m3), which halves them; every reader takes them as they are.
+    """
     from safetensors.torch import save_file
 
     unet = branch.base.unet.config
@@ -87,8 +92,13 @@ def write_branch(branch: Branch, folder: Path, dtype: torch.dtype | None = None)
     config["conditioning_channels"] = encoder.conv_in.in_channels
     config["controlnet_conditioning_channel_order"] = "rgb"
     config["global_pool_conditions"] = False
+
+    def stored(weight: Tensor) -> torch.dtype:
+        large = eight_bits and weight.ndim == 4 and weight.numel() > LARGE
+        return torch.float8_e4m3fn if large else dtype or weight.dtype
+
     weights = {
-        their_name(name): parameter.detach().to("cpu", dtype or parameter.dtype).contiguous()
+        their_name(name): parameter.detach().to("cpu", stored(parameter)).contiguous()
         for name, parameter in branch.named_parameters()
     }
     with written_whole(folder / WEIGHTS) as path:
