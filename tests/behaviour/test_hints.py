@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from tests.behaviour.test_cli import here, run  # noqa: F401
 
 from hackamore.annotators.catalog import annotate
 from hackamore.annotators.hinting import fit_hint, hint_for
@@ -124,7 +123,7 @@ HINTS = ("canny", "softedge", "scribble", "lineart", "mlsd", "tile", "blur", "co
 @pytest.mark.parametrize(
     ("kind", "mode"), [*itertools.product(HINTS, ["crop"]), *itertools.product(["canny", "seg"], ["fill", "stretch"])]
 )
-def test_show_hint_is_the_very_tensor_the_network_receives(here, run, monkeypatch, kind, mode):  # noqa: F811
+def test_show_hint_is_the_very_tensor_the_network_receives(here, run, monkeypatch, kind, mode):
     received = []
     prepare = Branch.prepare
 
@@ -143,7 +142,7 @@ def test_show_hint_is_the_very_tensor_the_network_receives(here, run, monkeypatc
     assert received[0].shape == (1, 3, 72, 64)
 
 
-def test_several_hints_are_all_shown(here, run):  # noqa: F811
+def test_several_hints_are_all_shown(here, run):
     controls = ["--control", "canny=photo.png", "--control", "seg=painted.png"]
     words = ["--steps", 1, "--size", "64x64", *controls, "--show-hint", "hint.png", "--out", "made.png"]
     code, _, err = run("generate", "a lake", *words)
@@ -152,7 +151,7 @@ def test_several_hints_are_all_shown(here, run):  # noqa: F811
     palette.read(load_picture("hint-2.png"))
 
 
-def test_a_hint_that_was_put_right_is_told_on_stderr(here, run):  # noqa: F811
+def test_a_hint_that_was_put_right_is_told_on_stderr(here, run):
     Image.fromarray(255 - annotate("canny", render(9_500_005, 64).picture)).save("inverted.png")
     words = ["--steps", 1, "--size", "64x64", "--control", "canny=inverted.png,hint=true", "--out", "made.png"]
     code, out, err = run("generate", "a lake", *words)
@@ -177,7 +176,7 @@ def test_a_hint_that_was_put_right_is_told_on_stderr(here, run):  # noqa: F811
         (["--control", "canny=grey.png"], "finds no"),
     ],
 )
-def test_wrong_wishes_are_refused_in_one_sentence(here, run, words, told):  # noqa: F811
+def test_wrong_wishes_are_refused_in_one_sentence(here, run, words, told):
     (here / "nobody.json").write_text('[{"people": [], "canvas_width": 64, "canvas_height": 64}]')
     Image.fromarray(np.full((64, 64, 3), 128, np.uint8)).save("grey.png")
     before = sorted(here.iterdir())

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tests.conftest import randomise
 
 from hackamore.annotators.canny import Canny
 from hackamore.controls.branch import new_control
@@ -15,6 +14,7 @@ from hackamore.evaluation.verify import LARGEST_SCALE, Judge, best_of, joined, r
 from hackamore.generate import generate
 from hackamore.sampling.loop import Prefix
 from hackamore.worlds import render
+from tests.conftest import randomise
 
 PROMPT = "mountains with a lake at noon"
 SETTINGS = {"size": (64, 64), "steps": 4}
@@ -129,13 +129,12 @@ def test_a_run_from_a_prefix_equals_the_whole_run(sd1, scheduler):
     control = randomise(new_control(sd1))
     hint = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     told = {"seed": 3, "size": (64, 64), "steps": 6, "scheduler": scheduler}
-    prefix = Prefix(3)
+    prefix, run = Prefix(3), []
     for scale in (0.5, 1.0, 0.5):
         units = [control.unit(hint, scale=scale, start=0.5)]
         whole = generate(sd1, "a red circle", controls=units, **told).latents
-        steps = []
         shared = generate(
-            sd1, "a red circle", controls=units, prefix=prefix, progress=lambda p: steps.append(p.step.index), **told
+            sd1, "a red circle", controls=units, prefix=prefix, progress=lambda p: run.append(p.step.index), **told
         ).latents
         assert torch.equal(whole, shared)
-    assert steps == [3, 4, 5]
+    assert run == [0, 1, 2, 3, 4, 5, 3, 4, 5, 3, 4, 5]

@@ -1,0 +1,40 @@
+"""The command in this process, and an empty folder to work in."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hackamore.cli.main import main
+from hackamore.core import palette
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in, with a photograph and a painted segmentation."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(PHOTO).save("photo.png")
+    classes = np.zeros((64, 64), np.uint8)
+    classes[32:] = 2
+    Image.fromarray(palette.paint(classes)).save("painted.png")
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command in this process: (exit code, stdout, stderr)."""
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["hackamore", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command
