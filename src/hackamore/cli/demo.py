@@ -37,7 +37,7 @@ def run(
     from hackamore.controls.catalog import load_control
     from hackamore.core.files import written_whole
     from hackamore.core.image import load_picture, png
-    from hackamore.evaluation.fidelity import canny_score, measure
+    from hackamore.evaluation.fidelity import measure, scores
     from hackamore.evaluation.sheets import write_sheet
     from hackamore.generate import generate
 
@@ -60,8 +60,8 @@ def run(
     shown = load_picture(photo, size=base.size)
     write_sheet(out / "sheet.png", [shown, hint, *pictures], ["the photograph", "its edges", *PROMPTS], columns=3)
 
-    score = canny_score(tolerance=2)
-    figure = measure("canny F1 (2 px)", score, pictures, [hint] * len(pictures)).figure
+    score = scores("canny")[0]
+    figure = measure(score, pictures, [hint] * len(pictures)).figure
     wrong = annotate("canny", other, size=base.size)
     floor = sum(score(picture, h) for picture in pictures for h in (wrong, hint[:, ::-1])) / (2 * len(pictures))
     print(f"{out / 'sheet.png'}")
