@@ -19,7 +19,7 @@ STROKE = 6.0
 LEAST_INK = 24
 """An ink differs from its paper by this much in some channel (of 255) at least; less is the paper's grain."""
 
-FILLED = 0.04
+FILLED = 0.08
 """Ink wider than this share of the shorter side is a filled shape, not a stroke."""
 
 
@@ -35,7 +35,7 @@ class Scribble(Annotator):
     density: float = Field(
         0.03, gt=0, le=0.2, description="how many contours are drawn: very roughly the share of pixels on a line"
     )
-    shortest: float = Field(0.05, ge=0, le=1, description="shorter lines are dropped; a share of the shorter side")
+    shortest: float = Field(0.04, ge=0, le=1, description="shorter lines are dropped; a share of the shorter side")
 
     def __call__(self, picture: Picture) -> Picture:
         """Strokes H×W×3, white on black."""

@@ -58,7 +58,9 @@ def edge_strength(picture: Picture, scales: int = 3, texture: float = 0.8) -> Fl
         logs += np.log(contrast + 1e-3)
         tensor += direction
     strength = np.exp(logs / scales)
-    around = _blur(strength, 12 * unit)
+    window = 2 * round(15 * unit) + 1
+    around = cv2.blur(strength, (window, window), borderType=cv2.BORDER_REFLECT)
+    around = cv2.blur(around, (window, window), borderType=cv2.BORDER_REFLECT)
     strength = np.maximum(strength - texture * around, 0)
     strength = _ridges(strength, tensor, 1.5 * unit)
     top = max(float(np.percentile(strength, 98.5)), LEAST_STRENGTH)
@@ -76,10 +78,8 @@ def _contrast(lab: Floats, sigma: float) -> tuple[Floats, Floats]:
     smooth = _blur(lab, sigma)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=sigma / 4, borderType=cv2.BORDER_REFLECT)
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=sigma / 4, borderType=cv2.BORDER_REFLECT)
-    tensor = np.stack([(across * across).sum(2), (across * down).sum(2), (down * down).sum(2)], axis=2)
-    half = (tensor[..., 0] + tensor[..., 2]) / 2
-    spread = np.hypot((tensor[..., 0] - tensor[..., 2]) / 2, tensor[..., 1])
-    return np.sqrt(half + spread), tensor
+    xx, xy, yy = (np.einsum("hwc,hwc->hw", a, b) for a, b in ((across, across), (across, down), (down, down)))
+    return np.sqrt((xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)), np.stack([xx, xy, yy], axis=2)
 
 
 def _ridges(strength: Floats, tensor: Floats, reach: float) -> Floats:
