@@ -23,16 +23,21 @@ bench: $(STAMP)
 # The embedded base from nothing: worlds, autoencoder, base, controls, inspector, figures. Every stage resumes.
 MEADOW := runs/meadow
 WORLDS ?= 24000
+TRUTHS := --hint seg --hint depth --hint normal
 meadow: $(STAMP)
 	$(BIN)/hackamore world --out $(MEADOW)/worlds --count $(WORLDS) --size 128 --hint seg
-	$(BIN)/hackamore world --out $(MEADOW)/inspected --count 3000 --size 128 --hint seg --seed 5000000
+	$(BIN)/hackamore world --out $(MEADOW)/inspect/land --count 8000 --size 128 --seed 5000000 $(TRUTHS)
+	$(BIN)/hackamore world --out $(MEADOW)/inspect/people --count 5000 --size 128 --seed 5100000 $(TRUTHS) --hint pose --people 1
 	$(BIN)/hackamore train configs/meadow/autoencoder.toml
 	$(BIN)/hackamore train configs/meadow/base.toml
 	$(BIN)/hackamore train configs/meadow/canny.toml
 	$(BIN)/hackamore train configs/meadow/seg.toml
+	$(BIN)/hackamore train configs/meadow/inspector-lands.toml
 	$(BIN)/hackamore train configs/meadow/inspector.toml
 	$(BIN)/python benchmarks/install_meadow.py $(MEADOW)
+	$(BIN)/python benchmarks/inspector.py
 	$(BIN)/python benchmarks/fidelity.py
+	$(BIN)/python benchmarks/target_fidelity.py
 	$(BIN)/python benchmarks/meadow_card.py
 
 $(STAMP): pyproject.toml constraints.txt
