@@ -118,6 +118,7 @@ class DepthMidas(Auxiliary):
     """Depth by MiDaS (Ranftl et al. 2020): near is white."""
 
     kind: ClassVar[str] = "depth_midas"
+    seeks: ClassVar[tuple[str, str] | None] = ("depth", "another picture")
     detector: ClassVar[Detector] = Detector("MidasDetector", ("dpt_hybrid-midas-501f0c75.pt",))
 
 
@@ -125,6 +126,7 @@ class DepthLeres(Auxiliary):
     """Depth by LeReS (Yin et al. 2021): near is white."""
 
     kind: ClassVar[str] = "depth_leres"
+    seeks: ClassVar[tuple[str, str] | None] = ("depth", "another picture")
     detector: ClassVar[Detector] = Detector("LeresDetector", ("res101.pth", "latest_net_G.pth"))
 
 
@@ -132,6 +134,7 @@ class DepthZoe(Auxiliary):
     """Depth by ZoeDepth (Bhat et al. 2023): near is white."""
 
     kind: ClassVar[str] = "depth_zoe"
+    seeks: ClassVar[tuple[str, str] | None] = ("depth", "another picture")
     detector: ClassVar[Detector] = Detector("ZoeDetector", ("ZoeD_M12_N.pt",))
 
 
@@ -139,6 +142,7 @@ class NormalBae(Auxiliary):
     """Surface normals by Bae et al. (2021)."""
 
     kind: ClassVar[str] = "normal_bae"
+    seeks: ClassVar[tuple[str, str] | None] = ("surfaces", "another picture")
     detector: ClassVar[Detector] = Detector("NormalBaeDetector", ("scannet.pt",))
 
 

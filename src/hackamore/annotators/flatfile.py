@@ -116,24 +116,23 @@ def _constant(file: FlatFile, tensor: int, buffer: int) -> Array:
     sparsity = file.follow(tensor, 6)
     if not sparsity:
         return values.reshape(shape)
-    place = _places(file, sparsity, shape)
+    place = _places(file, sparsity, len(shape))
     full = np.zeros(shape, values.dtype)
     full[tuple(place.T)] = values[: len(place)]
     return full
 
 
-def _places(file: FlatFile, sparsity: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _places(file: FlatFile, sparsity: int, dimensions: int) -> NDArray[np.int64]:
     """Where each stored weight of a sparse constant belongs, N×dimensions.
 
-    Sparse weights are a tree: one level a dimension (blocks are dimensions of their own), each level either complete
-    or a list of the branches that are there, as in compressed sparse rows. It is walked level by level.
+    Sparse weights are a tree: one level a dimension, each level either complete or a list of the branches that are
+    there, as in compressed sparse rows. It is walked level by level.
     """
     order = [int(dimension) for dimension in file.vector(sparsity, 0)]
-    blocked = [int(dimension) for dimension in file.vector(sparsity, 1)]
-    levels = file.tables(sparsity, 2)
-    sizes = dict(zip(order, (file.number(level, 1) for level in levels), strict=True))
+    if sorted(order) != list(range(dimensions)):
+        raise ValueError("sparse weights in blocks")  # none of the networks named here has them
     paths = np.zeros((1, 0), np.int64)
-    for level in levels:
+    for level in file.tables(sparsity, 2):
         if file.number(level, 0, "<b"):
             ends = _indices(file, level, 2).astype(np.int64)
             counts = ends[1:] - ends[:-1]
@@ -142,14 +141,7 @@ def _places(file: FlatFile, sparsity: int, shape: tuple[int, ...]) -> NDArray[np
             counts = np.full(len(paths), file.number(level, 1))
             branch = np.tile(np.arange(file.number(level, 1)), len(paths))
         paths = np.concatenate([np.repeat(paths, counts, axis=0), branch[:, None]], axis=1)
-    place = np.zeros((len(paths), len(shape)), np.int64)
-    for column, dimension in enumerate(order):
-        if dimension >= len(shape):
-            place[:, blocked[dimension - len(shape)]] += paths[:, column]
-        else:
-            block = sizes[len(shape) + blocked.index(dimension)] if dimension in blocked else 1
-            place[:, dimension] += paths[:, column] * block
-    return place
+    return paths[:, np.argsort(order)]
 
 
 def _indices(file: FlatFile, level: int, field: int) -> Array:
