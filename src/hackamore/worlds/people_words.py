@@ -69,10 +69,12 @@ def _someone(rng: np.random.Generator, facts: Facts) -> list[str]:
     if facts["people"] == "1":
         noun = f"a {facts['person']}" if rng.random() < 0.88 else "a person"
         pieces = [noun, _clad(rng, facts)] if rng.random() < 0.85 else [noun]
-        pieces.append(_deed(rng, facts["person pose"], facts["person seat"]))
-        arms = ARMS.get(facts["person arms"], ())
-        if arms and rng.random() < 0.75:
-            pieces.append(choose(rng, arms))
+        deed, arms = _deed(rng, facts["person pose"], facts["person seat"]), ARMS.get(facts["person arms"], ())
+        gesture = choose(rng, arms) if arms and rng.random() < 0.75 else ""
+        if gesture not in ("waving", "pointing") or deed != "standing" or rng.random() < 0.3:
+            pieces.append(deed)
+        if gesture:
+            pieces.append(gesture)
         if facts["person facing"] != "front" and rng.random() < 0.6:
             pieces.append({"back": "seen from behind", "side": "seen from the side"}[facts["person facing"]])
         if facts["person side"] in PLACES and rng.random() < 0.55:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,7 @@ def _draw(scene: Scene, eye: Eye, width: int, height: int, supersample: int) -> 
         draw_trees(scene.trees, scene.light, eye, layers)
         return layers, People((), size), NOBODY | NO_HALL
     places = place_company(company, scene.land, eye, width, height, nearest)
+    company = replace(company, figures=company.figures[: len(places)])
     draw_trees(grown_trees(scene.trees, places), scene.light, eye, layers)
     overcast = 0.6 if scene.plan.weather in ("overcast", "foggy") else 0.0
     parts, which = draw_company(company, places, scene.light, grid, eye, overcast, layers)

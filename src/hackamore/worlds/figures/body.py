@@ -119,7 +119,7 @@ def pose_body(stance: Stance, arms: tuple[Arm, Arm], shoulder: float, hip: float
         "waist": waist,
         "neck": neck,
         "skull": skull,
-        "nose": skull + head @ vector(0, -0.014, 0.066),
+        "nose": skull + head @ vector(0, -0.014, 0.062),
     }
     frames = {"pelvis": (pelvis, root), "chest": (chest, neck), "head": (head, skull)}
     for k, (side, s) in enumerate((("right", RIGHT), ("left", LEFT))):

@@ -106,7 +106,7 @@ def _performer(rng: np.random.Generator, first: bool) -> Figure:
 
 def _singing(rng: np.random.Generator, raised: tuple[Arm, Arm], other: tuple[Arm, Arm]) -> tuple[Arm, Arm]:
     """One hand holds the microphone; the right one, mostly."""
-    hold = Arm(frame="head", offset=(0.035, -0.105, 0.115), pole=(0.9, -1.0, 0.2))
+    hold = Arm(frame="head", offset=(0.055, -0.155, 0.125), pole=(0.9, -1.0, 0.1))
     free = raised[1] if rng.random() < 0.35 else other[1] if not other[1].frame else Arm()
     return (hold, free) if rng.random() < 0.7 else (free, hold)
 

@@ -17,7 +17,7 @@ from hackamore.worlds.figures.dressing import (
     feet_of,
 )
 from hackamore.worlds.figures.looks import CLOTHS
-from hackamore.worlds.figures.parts import Floats, Parts, Workshop
+from hackamore.worlds.figures.parts import Floats, Parts, Workshop, casters
 from hackamore.worlds.figures.placing import seat_height
 from hackamore.worlds.figures.rays import draw_parts
 from hackamore.worlds.figures.shine import light_figures, shade_ground, sunlight_at
@@ -67,6 +67,7 @@ def draw_company(
     feet = np.array([(*place.foot, place.tall) for place in places])
     sunlit = np.array([sunlight_at(grid, place.foot[0], place.foot[2]) for place in places])
     contacts = np.concatenate([touching(figure, place) for figure, place in zip(company.figures, places, strict=True)])
-    light_figures(parts, light, eye, feet, sunlit, layers, which)
-    shade_ground(parts, light, eye, feet, sunlit, contacts, overcast, layers, which)
+    those = casters(parts)
+    light_figures(parts, those, light, eye, feet, sunlit, layers, which)
+    shade_ground(those, light, eye, feet, sunlit, contacts, overcast, layers, which)
     return parts, which

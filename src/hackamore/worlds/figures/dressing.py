@@ -85,17 +85,17 @@ def _trunk(body: Body, look: Look, tailor: Tailor) -> None:
     up, side = body.chest @ vector(0, 1, 0), body.chest @ vector(1, 0, 0)
     waist = p["waist"]
     low = p["pelvis"] + body.pelvis @ vector(0, 0.012, 0)
-    hips, middle, ribs = (0.086, 0.066, 0.082) if woman else (0.081, 0.074, 0.094)
+    hips, middle, ribs = (0.083, 0.065, 0.082) if woman else (0.077, 0.073, 0.094)
     below = top if look.top in ("dress", "jacket") else bottom
-    tailor.capsule(low, waist, hips * g, middle * g, below, pelvis_front, 1.42)
-    tailor.capsule(waist - up * 0.035, p["neck"] - up * 0.075, (middle + 0.003) * g, ribs * g, top, chest_front, 1.5)
+    tailor.capsule(low, low + (waist - low) * 0.55, hips * g, (middle + 0.002) * g, below, pelvis_front, 1.42)
+    tailor.capsule(waist - up * 0.045, p["neck"] - up * 0.075, (middle + 0.006) * g, ribs * g, top, chest_front, 1.5)
     for s in (1.0, -1.0):
         shoulder = p["right shoulder"] if s > 0 else p["left shoulder"]
-        tailor.capsule(p["neck"] - up * 0.035, shoulder, 0.040 * g, 0.033 * g, top)
-        tailor.capsule(p["neck"] + up * 0.018, shoulder - up * 0.004, 0.026, 0.026 * g, top)
+        tailor.capsule(p["neck"] - up * 0.035, shoulder, 0.040 * g, 0.030 * g, top)
+        tailor.capsule(p["neck"] + up * 0.018, shoulder - up * 0.004, 0.026, 0.024 * g, top)
     if woman:
-        front = p["neck"] - up * 0.112 + chest_front * 0.032
-        tailor.capsule(front + side * 0.034, front - side * 0.034, 0.036 * g, 0.036 * g, top)
+        front = p["neck"] - up * 0.115 + chest_front * 0.026
+        tailor.capsule(front + side * 0.034, front - side * 0.034, 0.034 * g, 0.034 * g, top)
     neck_top = p["skull"] + body.head @ vector(0, -0.045, -0.008)
     tailor.capsule(p["neck"] + up * 0.012, neck_top, 0.030 if woman else 0.035, 0.029 if woman else 0.033, look.skin)
     if look.top == "jacket":
@@ -111,13 +111,18 @@ def _leg(body: Body, look: Look, side: str, tailor: Tailor) -> None:
     bare = look.bottom != "trousers"
     short = look.bottom == "shorts"
     skin = look.skin
-    thigh, at_knee, calf, thin = 0.059 * g, 0.037 * g, 0.037 * g, 0.022
+    thigh, at_knee, calf, thin = 0.051 * g, 0.035 * g, 0.036 * g, 0.022
     if look.bottom == "trousers":
-        thigh, at_knee, calf, thin = 0.062 * g, 0.043 * g, 0.041 * g, 0.032
+        thigh, at_knee, calf, thin = 0.054 * g, 0.041 * g, 0.040 * g, 0.032
     tailor.capsule(hip, knee, thigh, at_knee, skin if bare else cloth)
+    if look.bottom in ("skirt", "dress") or look.top == "jacket":
+        under = 0.26 if look.top == "jacket" and not bare else min(1.7 * look.hem, 0.95)
+        over = CLOTHS[look.top_colour] if look.top == "jacket" and not bare else cloth
+        end = hip + (knee - hip) * under
+        tailor.capsule(hip, end, thigh + 0.004, thigh + (at_knee - thigh) * under + 0.004, over)
     if short:
         end = hip + (knee - hip) * 0.68
-        tailor.capsule(hip, end, 0.066 * g, 0.056 * g, cloth)
+        tailor.capsule(hip, end, 0.058 * g, 0.053 * g, cloth)
     back = unit(knee - hip) - unit(ankle - knee)
     belly = knee + (ankle - knee) * 0.28 + back * 0.010
     shin = skin if bare else cloth
@@ -135,14 +140,14 @@ def _arm(body: Body, look: Look, side: str, tailor: Tailor) -> None:
     cloth, skin = CLOTHS[look.top_colour], look.skin
     long = look.top in ("shirt", "jacket")
     thick = 0.004 if look.top == "jacket" else 0.002
-    tailor.capsule(shoulder, elbow, 0.034 * g, 0.027 * g, cloth if long else skin)
-    tailor.capsule(elbow, wrist, 0.027 * g, 0.0185 * g, cloth if long else skin)
+    tailor.capsule(shoulder, elbow, 0.030 * g, 0.0245 * g, cloth if long else skin)
+    tailor.capsule(elbow, wrist, 0.0245 * g, 0.0175 * g, cloth if long else skin)
     if long:
         cuff = wrist + (elbow - wrist) * 0.06
-        tailor.capsule(shoulder, elbow, 0.035 * g + thick, 0.029 * g + thick, cloth)
-        tailor.capsule(elbow, cuff, 0.029 * g + thick, 0.021 * g + thick, cloth)
+        tailor.capsule(shoulder, elbow, 0.031 * g + thick, 0.026 * g + thick, cloth)
+        tailor.capsule(elbow, cuff, 0.026 * g + thick, 0.021 * g + thick, cloth)
     elif look.top != "dress":
-        tailor.capsule(shoulder, shoulder + (elbow - shoulder) * 0.52, 0.039 * g, 0.038 * g, cloth)
+        tailor.capsule(shoulder, shoulder + (elbow - shoulder) * 0.5, 0.033 * g, 0.034 * g, cloth)
     tailor.capsule(wrist, wrist + (hand - wrist) * 0.9, 0.0185, 0.0215, skin)
     tailor.capsule(hand, hand + unit(hand - wrist) * 0.022, 0.018, 0.012, skin)
 
@@ -170,9 +175,9 @@ def _skirt(body: Body, look: Look, pose: str, tailor: Tailor) -> None:
         at = hip + (knee - hip) * min(hem * 2.0, 1.0) + (ankle - knee) * max(hem * 2.0 - 1.0, 0.0)
         off = at - waist - towards * float((at - waist) @ towards) / float(towards @ towards)
         apart = max(apart, float(np.linalg.norm(off)))
-    wide = (0.098 if jacket else min(max(0.11 + 0.05 * hem, apart + 0.038), 0.24)) * (g if jacket else 1.0)
+    wide = (0.132 if jacket else min(max(0.11 + 0.05 * hem, apart + 0.038), 0.24)) * (g if jacket else 1.0)
     front = body.pelvis @ vector(0, 0, 1)
-    squash = 1.4 if jacket else 1.12
+    squash = 1.22 if jacket else 1.12
     tailor.capsule(waist, waist + towards, 0.079 * g if jacket else 0.072 * g, wide, cloth, front, squash, CONE)
 
 
@@ -185,12 +190,12 @@ def _head(body: Body, look: Look, tailor: Tailor) -> None:
     skin, dark = look.skin, (0.012, 0.010, 0.010)
     chin = 0.031 if look.sex == "man" else 0.026
     tailor.capsule(at(0, 0.014, -0.006), at(0, -0.040, 0.020), 0.053, chin, skin, side, 1.16)
-    tailor.capsule(at(0, 0.004, 0.047), body.points["nose"] - body.head @ vector(0, 0, 0.008), 0.0075, 0.0095, skin)
+    tailor.capsule(at(0, 0.004, 0.047), body.points["nose"] - body.head @ vector(0, 0, 0.004), 0.0075, 0.0095, skin)
     lips = (skin[0] * 0.72, skin[1] * 0.34, skin[2] * 0.34)
     tailor.capsule(at(0.0115, -0.037, 0.043), at(-0.0115, -0.037, 0.043), 0.0048, 0.0048, lips)
     for s in (1.0, -1.0):
-        tailor.capsule(at(s * 0.0205, 0.008, 0.038), at(s * 0.0185, 0.008, 0.0385), 0.0105, 0.0105, (0.62, 0.60, 0.58))
-        tailor.capsule(at(s * 0.0195, 0.008, 0.0425), at(s * 0.0195, 0.007, 0.0425), 0.0078, 0.0078, dark)
+        tailor.capsule(at(s * 0.0205, 0.008, 0.038), at(s * 0.0185, 0.008, 0.0385), 0.0092, 0.0092, (0.55, 0.53, 0.51))
+        tailor.capsule(at(s * 0.0195, 0.008, 0.0425), at(s * 0.0195, 0.007, 0.0425), 0.0074, 0.0074, dark)
         brow = _darker(HAIRS[look.hair_colour], 0.6)
         tailor.capsule(at(s * 0.010, 0.0225, 0.044), at(s * 0.030, 0.0215, 0.036), 0.0036, 0.0030, brow)
     if look.beard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,38 @@ class Parts(NamedTuple):
     centre: Floats
     bound: Floats
     """A ball around the part: centre and radius."""
+
+
+class Casters(NamedTuple):
+    """Parts that throw shadows, in groups of neighbours: group g holds parts ``first[g]`` to ``first[g + 1] - 1`` and
+    lies in a ball."""
+
+    parts: Parts
+    first: NDArray[np.int64]
+    centre: Floats
+    bound: Floats
+
+
+GROUP = 8
+"""Most parts of a group."""
+
+
+def casters(parts: Parts, lowest_owner: int = 0) -> Casters:
+    """The parts of owners from ``lowest_owner`` up, those that glow left out."""
+    kept = np.flatnonzero((parts.owner >= lowest_owner) & (parts.glow == 0.0))
+    columns: dict[str, Any] = {name: column[kept] for name, column in parts._asdict().items()}
+    chosen = Parts(**columns)
+    first = [0]
+    for k in range(1, len(kept)):
+        if k - first[-1] >= GROUP or chosen.owner[k] != chosen.owner[k - 1]:
+            first.append(k)
+    first.append(len(kept))
+    centre, bound = np.empty((len(first) - 1, 3)), np.empty(len(first) - 1)
+    for g, (a, b) in enumerate(pairwise(first)):
+        weight = chosen.bound[a:b, None] + 1e-9
+        centre[g] = (chosen.centre[a:b] * weight).sum(axis=0) / weight.sum()
+        bound[g] = float((np.linalg.norm(chosen.centre[a:b] - centre[g], axis=1) + chosen.bound[a:b]).max())
+    return Casters(chosen, np.array(first), centre, bound)
 
 
 @dataclass
@@ -81,7 +114,7 @@ class Workshop:
         self.capsule(at, at, radius, radius, colour, owner=owner, label=label)
 
     def box(
-        self, low: Floats, high: Floats, colour: Colour, *, owner: int = -1, label: int = OTHER, glow: float = 0.0
+        self, low: Floats, high: Floats, colour: Colour, *, owner: int, label: int = OTHER, glow: float = 0.0
     ) -> None:
         """Add a box along the world's axes."""
         self.capsule(low, high, 0.0, 0.0, colour, owner=owner, label=label, kind=BOX, glow=glow)

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 TRIES = 240
 STEPS = 24
+UNFIT = 4.0
+"""Cost from which on a place is not taken."""
 WADE = 0.22
 """How deep someone may stand in water when there is no dry ground, in body heights."""
 
@@ -45,7 +47,7 @@ def _survey(land: Land, height: float, x: Floats, z: Floats, nearest: float, out
 
 
 def place_company(company: Company, land: Land, eye: Eye, width: int, height: int, nearest: float) -> list[Place]:
-    """A place for everyone, from the company's own random numbers.
+    """A place for everyone, or for the first only where there is no more room, from the company's own random numbers.
 
     The places depend on the shape of the picture, not on its size: ``eye`` is in pixels of a picture of ``width`` ×
     ``height``, and ``nearest`` the nearest ground that is drawn.
@@ -75,7 +77,10 @@ def place_company(company: Company, land: Land, eye: Eye, width: int, height: in
     first = _place(company.figures[0], float(aside[best] * half * z[best]), float(z[best]), site[best], size, land)
     places = [first]
     for figure in company.figures[1:]:
-        places.append(_beside(rng, figure, places, land, eye, (half, bottom, span), nearest, size))
+        beside = _beside(rng, figure, places, land, eye, (half, bottom, span), nearest, size)
+        if beside is None:
+            break
+        places.append(beside)
     return places
 
 
@@ -108,8 +113,8 @@ def _beside(
     frame: tuple[float, float, float],
     nearest: float,
     size: float,
-) -> Place:
-    """A place near the first figure, at the same scale, that hides nobody and is not hidden."""
+) -> Place | None:
+    """A place near the first figure, at the same scale, that hides nobody and is not hidden; None: there is none."""
     half, bottom, span = frame
     first = others[0]
     z = first.foot[2] * np.exp(rng.uniform(-0.12, 0.45, TRIES))
@@ -124,6 +129,8 @@ def _beside(
     cost += 40.0 * np.maximum(bottom + 0.02 * span - feet, 0.0) / span
     cost += 0.4 * np.abs(x / z) / half
     best = int(cost.argmin())
+    if cost[best] > UNFIT:
+        return None
     return _place(figure, float(x[best]), float(z[best]), site[best], size, land)
 
 

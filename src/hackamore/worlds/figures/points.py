@@ -12,7 +12,7 @@ from hackamore.worlds.figures.company import Figure
 from hackamore.worlds.figures.dressing import Place
 from hackamore.worlds.figures.parts import Floats, Parts
 
-TURNED_AWAY = {"nose": -0.22, "eye": 0.10, "ear": -0.30}
+TURNED_AWAY = {"nose": -0.12, "eye": 0.10, "ear": -0.30}
 """A point of the face is seen while its outward direction has at least this much towards the viewer."""
 DEPTH_SLACK = 0.05
 """Nearer surfaces hide a joint when they are nearer by more than this, in body heights."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hackamore.worlds.draw import Eye, Layers
-from hackamore.worlds.figures.parts import BOX, CONE, Parts
+from hackamore.worlds.figures.parts import BOX, CONE, Casters, Parts
 from hackamore.worlds.jit import compiled
 
 MISS = -1.0
@@ -143,22 +143,72 @@ def meet(parts: Parts, k: int, ox: float, oy: float, oz: float, dx: float, dy: f
 
 
 @compiled
+def _misses(cx: float, cy: float, cz: float, bound: float, dx: float, dy: float, dz: float, farthest: float) -> bool:
+    """Whether a ray from the origin along the unit vector d passes by a ball, or ends before it."""
+    along = cx * dx + cy * dy + cz * dz
+    return along < -bound or along > farthest + bound or cx * cx + cy * cy + cz * cz - along * along > bound * bound
+
+
+@compiled
 def shaded_from(
-    parts: Parts, px: float, py: float, pz: float, dx: float, dy: float, dz: float, farthest: float, least: float
+    those: Casters, px: float, py: float, pz: float, dx: float, dy: float, dz: float, farthest: float, least: float
 ) -> bool:
     """Whether a part lies on the way from p along the unit vector d, between ``least`` and ``farthest``."""
-    for k in range(parts.kind.shape[0]):
-        if parts.glow[k] > 0.0:
+    parts = those.parts
+    for g in range(those.bound.shape[0]):
+        x, y, z = those.centre[g, 0] - px, those.centre[g, 1] - py, those.centre[g, 2] - pz
+        if _misses(x, y, z, those.bound[g], dx, dy, dz, farthest):
             continue
-        cx, cy, cz = parts.centre[k, 0] - px, parts.centre[k, 1] - py, parts.centre[k, 2] - pz
-        along = cx * dx + cy * dy + cz * dz
-        bound = parts.bound[k]
-        if along < -bound or cx * cx + cy * cy + cz * cz - along * along > bound * bound:
-            continue
-        t = meet(parts, k, px, py, pz, dx, dy, dz)[0]
-        if least < t < farthest:
-            return True
+        for k in range(those.first[g], those.first[g + 1]):
+            x, y, z = parts.centre[k, 0] - px, parts.centre[k, 1] - py, parts.centre[k, 2] - pz
+            if _misses(x, y, z, parts.bound[k], dx, dy, dz, farthest):
+                continue
+            t = meet(parts, k, px, py, pz, dx, dy, dz)[0]
+            if least < t < farthest:
+                return True
     return False
+
+
+@compiled
+def _window(parts: Parts, k: int, eye: Eye, rows: int, columns: int) -> tuple[int, int, int, int]:
+    """First and last row, first and last column (exclusive) that part ``k`` can cover: those of its two ends."""
+    low_u, high_u, low_v, high_v = 1e9, -1e9, 1e9, -1e9
+    for end in range(8):
+        x, y, z = parts.start[k, 0], parts.start[k, 1], parts.start[k, 2]
+        other_x, other_y, other_z = (
+            2.0 * parts.centre[k, 0] - x,
+            2.0 * parts.centre[k, 1] - y,
+            (2.0 * parts.centre[k, 2] - z),
+        )
+        radius = 0.0
+        if parts.kind[k] == BOX:
+            x, y, z = (
+                other_x if end & 1 else x,
+                other_y if end & 2 else y,
+                other_z if end & 4 else z,
+            )
+        elif end == 1:
+            x, y, z, radius = other_x, other_y, other_z, parts.last[k]
+        elif end == 0:
+            radius = parts.first[k]
+        else:
+            break
+        y -= eye.height
+        if z - radius <= 1e-4:
+            return 0, rows, 0, columns
+        near, far = 1.0 / (z - radius), 1.0 / (z + radius)
+        low_u = min(low_u, (x - radius) * near, (x - radius) * far)
+        high_u = max(high_u, (x + radius) * near, (x + radius) * far)
+        low_v = min(low_v, (y - radius) * near, (y - radius) * far)
+        high_v = max(high_v, (y + radius) * near, (y + radius) * far)
+    top, bottom = eye.horizon - eye.focal * high_v, eye.horizon - eye.focal * low_v
+    left, right = columns * 0.5 + eye.focal * low_u, columns * 0.5 + eye.focal * high_u
+    return (
+        int(min(max(top, 0.0), rows)),
+        int(min(max(bottom + 1.0, 0.0), rows)),
+        int(min(max(left, 0.0), columns)),
+        int(min(max(right + 1.0, 0.0), columns)),
+    )
 
 
 @compiled
@@ -169,18 +219,7 @@ def draw_parts(parts: Parts, eye: Eye, layers: Layers, which: NDArray[np.int16])
     """
     rows, columns = layers.label.shape
     for k in range(parts.kind.shape[0]):
-        x, y, z, bound = parts.centre[k, 0], parts.centre[k, 1] - eye.height, parts.centre[k, 2], parts.bound[k]
-        near = z - bound
-        if near <= 1e-3:
-            left, right, top, bottom = 0, columns, 0, rows
-        else:
-            span = 1.0 / near if True else 0.0
-            left = int(max(columns * 0.5 + eye.focal * min((x - bound) * span, (x - bound) / (z + bound)), 0.0))
-            right = int(
-                min(columns * 0.5 + eye.focal * max((x + bound) * span, (x + bound) / (z + bound)) + 1.0, columns)
-            )
-            top = int(max(eye.horizon - eye.focal * max((y + bound) * span, (y + bound) / (z + bound)), 0.0))
-            bottom = int(min(eye.horizon - eye.focal * min((y - bound) * span, (y - bound) / (z + bound)) + 1.0, rows))
+        top, bottom, left, right = _window(parts, k, eye, rows, columns)
         for py in range(top, bottom):
             v = (eye.horizon - py - 0.5) / eye.focal
             for px in range(left, right):

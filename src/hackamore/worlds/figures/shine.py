@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hackamore.worlds.draw import NOTHING, Eye, Layers
-from hackamore.worlds.figures.parts import PERSON, Parts
+from hackamore.worlds.figures.parts import PERSON, Casters, Parts
 from hackamore.worlds.figures.rays import shaded_from
 from hackamore.worlds.grid import Grid
 from hackamore.worlds.jit import compiled
@@ -32,7 +32,14 @@ def sunlight_at(grid: Grid, x: float, z: float) -> float:
 
 @compiled
 def light_figures(
-    parts: Parts, light: Light, eye: Eye, feet: Floats, sunlit: Floats, layers: Layers, which: NDArray[np.int16]
+    parts: Parts,
+    those: Casters,
+    light: Light,
+    eye: Eye,
+    feet: Floats,
+    sunlit: Floats,
+    layers: Layers,
+    which: NDArray[np.int16],
 ) -> None:
     """Light every pixel that a part covers; ``feet`` holds x, y, z and height of every figure."""
     rows, columns = layers.label.shape
@@ -57,12 +64,12 @@ def light_figures(
             if facing > 0.0 and sun > 0.02:
                 off = 0.008 * tall
                 if shaded_from(
-                    parts, x + nx * off, y + ny * off, z + nz * off,
+                    those, x + nx * off, y + ny * off, z + nz * off,
                     light.sun_x, light.sun_y, light.sun_z, 6.0 * tall, 0.002 * tall,
                 ):  # fmt: skip
-                    sun *= 0.12
+                    sun *= 0.15
             low = min(max((y - feet[owner, 1]) / (0.35 * tall), 0.0), 1.0)
-            shade = 0.72 + 0.28 * low
+            shade = 0.95 + 0.25 * low
             if parts.label[k] == PERSON:
                 fold = value_noise((x - nz * 0.3 * tall) / tall * 24.0 + 9.0 * k, y / tall * 13.0)
                 shade *= 0.93 + 0.14 * fold
@@ -79,7 +86,7 @@ def light_figures(
 
 @compiled
 def shade_ground(
-    parts: Parts, light: Light, eye: Eye, feet: Floats, sunlit: Floats, contacts: Floats, soft: float,
+    those: Casters, light: Light, eye: Eye, feet: Floats, sunlit: Floats, contacts: Floats, soft: float,
     layers: Layers, which: NDArray[np.int16],
 ) -> None:  # fmt: skip
     """Darken the ground where figures stand between it and the sun, and a little round what touches it.
@@ -112,7 +119,7 @@ def shade_ground(
                 side2 = cx * cx + cz * cz - along * along
                 if sunlit[f] < 0.05 or along < -0.6 * tall or along > 5.0 * tall or side2 > 0.36 * tall * tall:
                     continue
-                if shaded_from(parts, x, y + 0.006 * tall, z, light.sun_x, light.sun_y, light.sun_z, 9.0 * tall, 0.0):
+                if shaded_from(those, x, y + 0.006 * tall, z, light.sun_x, light.sun_y, light.sun_z, 9.0 * tall, 0.0):
                     covered = max(covered, sunlit[f] * (1.0 - soft) * (1.0 - min(max(along / (5.0 * tall), 0.0), 1.0)))
             if dark + covered <= 0.003:
                 continue

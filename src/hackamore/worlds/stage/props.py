@@ -12,7 +12,7 @@ from hackamore.worlds.light import Colour
 from hackamore.worlds.stage.hall import CURTAINS, LIGHTS, TALL, Setting
 
 ROAD = CLASSES.index("road")
-ROOM, TRUSS, LOUDSPEAKER, DRUMS, STAND, CROWD = range(-1, -7, -1)
+STAND, DRUMS, LOUDSPEAKER, ROOM, TRUSS, CROWD = range(-1, -7, -1)
 """Owners of the parts of a hall."""
 FRONT = 0.75
 """How far the stage reaches before the first figure, in heights of a person."""
@@ -46,7 +46,7 @@ def build_hall(setting: Setting, company: Company, shop: Workshop) -> None:
         for place in setting.places[:2]:
             x, z = place.foot[0] + float(rng.choice([-0.24, 0.24])) * TALL, setting.middle - 0.5 * TALL
             low, size = vector(x - 0.13 * TALL, 0, z), vector(0.26 * TALL, 0.11 * TALL, 0.14 * TALL)
-            shop.box(low, low + size, BLACK)
+            shop.box(low, low + size, BLACK, owner=STAND)
     if setting.hall.stand:
         for figure, place in zip(company.figures, setting.places, strict=True):
             if figure.role in ("guitarist", ""):
@@ -65,13 +65,13 @@ def _room(setting: Setting, shop: Workshop) -> None:
         wall = (0.22, 0.12, 0.085)
     elif setting.hall.wall == "panels":
         wall = (0.13, 0.13, 0.14)
-    shop.box(vector(-wide, pit, front), vector(wide, 0, back), (0.10, 0.085, 0.075), label=ROAD)
-    shop.box(vector(-wide, pit - 0.1, 1e-3), vector(wide, pit, front), (0.03, 0.03, 0.03), label=ROAD)
-    shop.box(vector(-wide, pit, back), vector(wide, high, back + 0.1), wall, label=BUILDING)
+    shop.box(vector(-wide, pit, front), vector(wide, 0, back), (0.10, 0.085, 0.075), owner=ROOM, label=ROAD)
+    shop.box(vector(-wide, pit - 0.1, 1e-3), vector(wide, pit, front), (0.03, 0.03, 0.03), owner=ROOM, label=ROAD)
+    shop.box(vector(-wide, pit, back), vector(wide, high, back + 0.1), wall, owner=ROOM, label=BUILDING)
     for s in (-1.0, 1.0):
         x = min(s * wide, s * wide + s * 0.1)
-        shop.box(vector(x, pit, 1e-3), vector(x + 0.1, high, back), BLACK, label=BUILDING)
-    shop.box(vector(-wide, high, 1e-3), vector(wide, high + 0.1, back), BLACK, label=BUILDING)
+        shop.box(vector(x, pit, 1e-3), vector(x + 0.1, high, back), BLACK, owner=ROOM, label=BUILDING)
+    shop.box(vector(-wide, high, 1e-3), vector(wide, high + 0.1, back), BLACK, owner=ROOM, label=BUILDING)
 
 
 def _truss(setting: Setting, shop: Workshop) -> None:
@@ -106,7 +106,7 @@ def aims(setting: Setting) -> list[Floats]:
         place = setting.places[k % len(setting.places)]
         to_figure = rng.random() < 0.55
         target = place.foot[0] if to_figure else float(rng.uniform(-0.7, 0.3)) * float(x)
-        points.append(vector(target, 0.0, setting.middle - float(rng.uniform(-0.1, 0.35)) * TALL))
+        points.append(vector(target, 0.0, setting.middle + float(rng.uniform(-0.05, 0.4)) * TALL))
     return points
 
 
@@ -169,11 +169,11 @@ def _crowd(setting: Setting, rng: np.random.Generator, shop: Workshop) -> None:
     for row in range(2):
         near = z * (1.0 - 0.18 * row)
         wide = setting.half * near * 1.05
-        count = max(int(2 * wide / (0.30 * TALL)), 2)
+        count = max(int(2 * wide / (0.27 * TALL)), 2)
         span = setting.top - setting.bottom
         for k in range(count):
             x = -wide + 2 * wide * (k + 0.5 + float(rng.uniform(-0.25, 0.25))) / count
-            level = setting.bottom + span * float(rng.uniform(0.055, 0.105) if row == 0 else rng.uniform(0.02, 0.06))
+            level = setting.bottom + span * float(rng.uniform(0.065, 0.12) if row == 0 else rng.uniform(0.02, 0.06))
             head = vector(
                 x, setting.view.height + level * near - 0.06 * TALL, near + float(rng.uniform(-0.05, 0.05)) * TALL
             )
@@ -186,5 +186,8 @@ def _crowd(setting: Setting, rng: np.random.Generator, shop: Workshop) -> None:
                 shop.capsule(a, b, 0.045 * TALL, 0.06 * TALL, dark, owner=CROWD, label=OTHER)
             if rng.random() < 0.16:
                 s = float(rng.choice([-1.0, 1.0]))
-                a, b = head + TALL * vector(s * 0.13, -0.15, 0), head + TALL * vector(s * 0.18, 0.10, 0)
-                shop.capsule(a, b, 0.034 * TALL, 0.024 * TALL, dark, owner=CROWD, label=OTHER)
+                a, b = head + TALL * vector(s * 0.13, -0.17, 0), head + TALL * vector(s * 0.21, -0.06, 0)
+                hand = b + TALL * vector(-s * float(rng.uniform(-0.03, 0.06)), 0.14, 0)
+                shop.capsule(a, b, 0.034 * TALL, 0.025 * TALL, dark, owner=CROWD, label=OTHER)
+                shop.capsule(b, hand, 0.024 * TALL, 0.015 * TALL, dark, owner=CROWD, label=OTHER)
+                shop.capsule(hand, hand, 0.023 * TALL, 0.023 * TALL, dark, owner=CROWD, label=OTHER)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from hackamore.worlds.draw import NOTHING, Layers
 from hackamore.worlds.figures.company import Company
 from hackamore.worlds.figures.drawing import make_figure
-from hackamore.worlds.figures.parts import Parts, Workshop
+from hackamore.worlds.figures.parts import Parts, Workshop, casters
 from hackamore.worlds.figures.rays import draw_parts
 from hackamore.worlds.stage.hall import LIGHTS, TALL, WALLS, Hall, Setting, set_up
-from hackamore.worlds.stage.props import aims, build_hall, lamps
+from hackamore.worlds.stage.props import STAND, aims, build_hall, lamps
 from hackamore.worlds.stage.spots import Spots, light_hall
 
 EXPOSURE, SATURATION = 0.85, 1.12
@@ -39,7 +39,16 @@ def draw_show(
     draw_parts(parts, setting.view, layers, which)
     back = setting.middle + hall.depth * TALL
     light_hall(
-        parts, _spots(setting), _glow(hall), list(WALLS).index(hall.wall), back, TALL, setting.view, layers, which
+        parts,
+        casters(parts, STAND),
+        _spots(setting),
+        _glow(hall),
+        list(WALLS).index(hall.wall),
+        back,
+        TALL,
+        setting.view,
+        layers,
+        which,
     )
     return setting, layers, parts, which
 
@@ -56,16 +65,16 @@ def _spots(setting: Setting) -> Spots:
     rows: list[tuple[tuple[float, ...], ...]] = []
     places = lamps(setting)
     for at, aim, name in zip(places, aims(setting), setting.hall.lights, strict=True):
-        rows.append(_row(at, aim, LIGHTS[name], 1.9, 0.17, 0.36))
+        rows.append(_row(at, aim, LIGHTS[name], 2.2, 0.17, 0.30))
     for k, name in enumerate(dict.fromkeys(setting.hall.lights)):
         x = float(places[(2 * k + 1) % len(places), 0])
         low = np.array([x, 0.05 * TALL, setting.middle + (setting.hall.depth - 0.45) * TALL])
-        rows.append(_row(low, low + np.array([0.0, 1.0, 0.55]) * TALL, LIGHTS[name], 0.55, 0.7, 0.0))
+        rows.append(_row(low, low + np.array([0.0, 1.0, 0.55]) * TALL, LIGHTS[name], 1.3, 0.8, 0.0))
     for place in setting.places:
         x, _, z = place.foot
         side = 0.9 if x < 0 else -0.9
         lamp = np.array([x + side * TALL, 2.3 * TALL, z - 2.4 * TALL])
-        rows.append(_row(lamp, np.array([x, 0.5 * TALL, z]), (1.0, 0.86, 0.70), 0.85, 0.24, 0.0))
+        rows.append(_row(lamp, np.array([x, 0.5 * TALL, z]), (1.0, 0.86, 0.70), 1.35, 0.24, 0.0))
     columns = [np.array(column, np.float64) for column in zip(*rows, strict=True)]
     return Spots(columns[0], columns[1], columns[2], columns[3][:, 0], columns[3][:, 1], columns[3][:, 2])
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hackamore.worlds.draw import Eye, Layers
-from hackamore.worlds.figures.parts import BUILDING, PERSON, Parts
+from hackamore.worlds.figures.parts import BUILDING, PERSON, Casters, Parts
 from hackamore.worlds.figures.rays import shaded_from
 from hackamore.worlds.jit import compiled
 from hackamore.worlds.noise import smoothstep, value_noise
@@ -64,13 +64,13 @@ def _beam(spots: Spots, k: int, eye: Eye, u: float, v: float, depth: float, tall
     near = (qx * qx + qy * qy + qz * qz) / (wide * wide)
     if near > 6.0:
         return 0.0
-    return float(spots.beam[k]) * math.exp(-1.3 * near) * tall / (wide + 0.35 * tall) * math.exp(-0.25 * s / tall)
+    return float(spots.beam[k]) * math.exp(-1.3 * near) * tall / (wide + 0.35 * tall) * math.exp(-0.5 * s / tall)
 
 
 @compiled
 def light_hall(
-    parts: Parts, spots: Spots, glow: tuple[float, float, float], wall: int, back: float, tall: float, eye: Eye,
-    layers: Layers, which: NDArray[np.int16],
+    parts: Parts, those: Casters, spots: Spots, glow: tuple[float, float, float], wall: int, back: float, tall: float,
+    eye: Eye, layers: Layers, which: NDArray[np.int16],
 ) -> None:  # fmt: skip
     """Light all pixels; ``glow`` is the light that comes from everywhere, ``back`` the depth of the wall."""
     rows, columns = layers.label.shape
@@ -100,7 +100,7 @@ def light_hall(
                 if along <= spots.outer[s] or facing <= 0.0:
                     continue
                 if shaded_from(
-                    parts, x + nx * off, y + ny * off, z + nz * off, lx, ly, lz, distance - 0.12 * tall, 0.002 * tall
+                    those, x + nx * off, y + ny * off, z + nz * off, lx, ly, lz, distance - 0.12 * tall, 0.002 * tall
                 ):
                     continue
                 reach = distance / tall
