@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, InstanceOf
+from pydantic.json_schema import SkipJsonSchema
 
 from hackamore.annotators.annotator import Annotator
 from hackamore.core.errors import HackamoreError
@@ -26,7 +27,9 @@ class Inpaint(Annotator):
 
     kind: ClassVar[str] = "inpaint"
 
-    mask: Path | InstanceOf[np.ndarray] = Field(description="picture of the same aspect ratio; white is painted anew")
+    mask: Path | SkipJsonSchema[InstanceOf[np.ndarray]] = Field(
+        description="picture of the same aspect ratio; white is painted anew"
+    )
 
     def __call__(self, picture: Picture) -> Picture:
         """The picture H×W×3, black where the mask is white."""

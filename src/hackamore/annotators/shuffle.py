@@ -18,7 +18,7 @@ class Shuffle(Annotator):
 
     kind: ClassVar[str] = "shuffle"
 
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of the flow")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the flow")
     grain: float = Field(0.5, ge=0.05, le=2, description="size of the flow's waves, a share of the shorter side")
 
     def __call__(self, picture: Picture) -> Picture:
