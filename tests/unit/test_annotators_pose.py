@@ -127,6 +127,12 @@ def test_points_far_outside_are_drawn_without_trouble():
     assert not is_seen(Person(far), (64, 64))
 
 
+def test_a_canvas_too_large_to_draw_is_refused():
+    with pytest.raises(HackamoreError, match="too large"):
+        draw_people(people(size=(65536, 65536)))
+    assert draw_people(people(size=(65536, 65536)), size=(64, 64)).shape == (64, 64, 3)
+
+
 def test_key_points_become_a_hint_of_any_size(keypoints):
     for size in ((512, 512), (128, 128), (96, 64), (8, 8)):
         hint = annotate("pose_json", keypoints, size=size)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from hackamore.annotators.annotator import Annotator
 from hackamore.core.errors import HackamoreError
-from hackamore.core.image import Picture, Size, resize
+from hackamore.core.image import MOST_PIXELS, Picture, Size, resize
 from hackamore.core.skeleton import COLOURS, HAND_LIMBS, LIMBS, People, Person, Points
 
 STICK, JOINT, HAND_LINE, FACE_DOT = 4.0, 4.0, 2.0, 3.0
@@ -76,10 +76,13 @@ def draw_people(
     full colour above them, hands thin rainbow lines with blue discs, faces white dots. ``size`` = (width, height) is
     the canvas, the people's own when absent; points are stretched to it. ``thickness`` is half the width of a limb in
     pixels: 4 on a picture whose shorter side is 512, in proportion on others and at least 1.
-    No people give a black picture.
+    No people give a black picture. A canvas of more than ``MOST_PIXELS`` is refused, as a picture's file would be.
     """
     people = people if size is None else fit_people(people, size, "stretch")
     width, height = people.size
+    if width * height > MOST_PIXELS:
+        expected = f"at most {MOST_PIXELS:,} pixels"
+        raise HackamoreError("the canvas of the pose is too large", received=f"{width}×{height}", expected=expected)
     unit = min(width, height) / 512 if thickness is None else thickness / STICK
     canvas = np.zeros((height, width, 3), np.uint8)
     for person in people.people:
