@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,19 +41,34 @@ BODY, FACE, LEFT, RIGHT = slice(0, 18), slice(24, 92), slice(92, 113), slice(113
 
 def find_people(picture: Picture, weights: str | None, confidence: float, most: int, hands: bool, face: bool) -> People:
     """Everyone the detector sees, at most ``most``, with the points that are surely there."""
-    detector, body, several = load(weights)
+    height, width = picture.shape[:2]
+    try:
+        told = _run(*load(weights), picture, most)
+    except (cv2.error, RuntimeError, ValueError) as error:
+        raise HackamoreError(
+            f"the networks in {weights} do not run", received=error, remedy="pip install onnxruntime"
+        ) from error
+    if told is None:
+        return People((), (width, height))
+    spots, sure = told
+    points = np.concatenate([spots, np.clip(sure, 0, 1)[..., None]], axis=2).astype(np.float32)
+    found = [_person(_known(each, (width, height), SCALE * confidence), hands, face) for each in points]
+    return People(tuple(found), (width, height))
+
+
+def _run(
+    detector: Any, body: Any, several: bool, picture: Picture, most: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Points N×134×2 and how sure they are N×134; nothing where there is nobody."""
     bgr, rgb = np.ascontiguousarray(picture[..., ::-1]), picture  # the detectors were trained on BGR, the bodies on RGB
     boxes = detector(bgr)
     if several:
         boxes, kinds = boxes
         boxes = [box for box, kind in zip(boxes, kinds, strict=True) if kind == 0]
-    height, width = picture.shape[:2]
     if not len(boxes):  # without boxes rtmlib would take the whole picture for a person
-        return People((), (width, height))
+        return None
     spots, sure = body(rgb, bboxes=list(boxes)[:most])
-    points = np.concatenate([spots, np.clip(sure, 0, 1)[..., None]], axis=2).astype(np.float32)
-    found = [_person(_known(each, (width, height), SCALE * confidence), hands, face) for each in points]
-    return People(tuple(found), (width, height))
+    return spots, sure
 
 
 @lru_cache(maxsize=1)
