@@ -26,9 +26,11 @@ def describe(path: Path) -> dict[str, object]:
     for number, unit in enumerate(recipe.units):
         told[f"control {number}"] = ", ".join(
             f"{key} {value}"
-            for key, value in unit.model_dump(exclude={"hint", "mask", "sha256"}).items()
+            for key, value in unit.model_dump(exclude={"hint", "mask", "sha256", "fidelity"}).items()
             if value is not None
         )
+        if unit.fidelity:
+            told[f"fidelity {number}"] = ", ".join(f"{name} {figure:g}" for name, figure in unit.fidelity.items())
     told["made by"] = f"hackamore {recipe.machine.hackamore}, torch {recipe.machine.torch}, {recipe.machine.backend}"
     told["again"] = f"hackamore replay {path}"
     return told
@@ -70,7 +72,7 @@ def _control(path: Path) -> dict[str, object]:
         "first width": weights["conv_in.weight"].shape[0],
         "text width": text,
         "parameters": f"{sum(w.numel() for w in weights.values()):,}",
-        "dtype": str(next(iter(weights.values())).dtype).removeprefix("torch."),
+        "dtype": " and ".join(sorted({str(w.dtype).removeprefix("torch.") for w in weights.values()})),
         "sha256": sha256(path / WEIGHTS),
         "use": f"hackamore generate PROMPT --control {condition or 'KIND'}=IMAGE,model={path}",
     }
