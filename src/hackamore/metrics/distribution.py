@@ -7,6 +7,7 @@ package torchmetrics (extra ``eval``).
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,28 @@ def kernel_distance(found: Tensor, true: Tensor, subset: int = SUBSET_SIZE, seed
         metric.update(true.double(), real=True)
         metric.update(found.double(), real=False)
         return float(metric.compute()[0])
+
+
+def inception_distances(found: Tensor, true: Tensor) -> tuple[float, float]:
+    """(FID, KID) of two sets of pictures N×3×H×W uint8 on Inception v3's features, as the field quotes them.
+
+    Needs the package torch-fidelity, which brings those weights; an error says so where it is missing.
+    """
+    _check(found, true)
+    require_inception()
+    fid = require("torchmetrics.image.fid", "eval", "the Fréchet distance").FrechetInceptionDistance(feature=2048)
+    network = fid.inception
+    x, y = (torch.cat([network(some[k : k + 16]) for k in range(0, len(some), 16)]) for some in (found, true))
+    return frechet_distance(x, y), kernel_distance(x, y)
+
+
+def require_inception() -> None:
+    """Raise :class:`HackamoreError` where the package that brings Inception's weights is missing."""
+    if find_spec("torch_fidelity") is None:
+        raise HackamoreError(
+            "distances on Inception's features need the package torch-fidelity, which is not installed",
+            remedy="pip install torch-fidelity (it needs torchvision), or leave them out",
+        )
 
 
 class _Given(nn.Module):
