@@ -12,7 +12,7 @@ from hackamore.core import palette
 from hackamore.core.image import Picture
 
 THIN = ("canny", "mlsd", "scribble", "scribble_drawing")
-SOFT = ("softedge", "lineart", "sketch")
+SOFT = ("softedge", "lineart")
 DARK, LIGHT = 48, 207
 """Below and above these values a pixel of a line hint is background or line."""
 

@@ -20,11 +20,17 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[tuple[int, int]], Any]:
             f"the control {spec.kind} names no model, and {base} has none of its own",
             remedy=f"--control {spec.kind}={spec.image},model=FOLDER",
         )
-    make_annotator("none" if given else kind_for(spec.kind, spec.image), **spec.parameters)
+    parameters = dict(spec.parameters)
+    if spec.kind == "inpaint" and "mask" in spec.unit:
+        parameters["mask"] = spec.unit["mask"]  # of the picture: what is hidden, not where the control acts
+    if given:
+        make_annotator("none", **spec.parameters)
+    else:
+        make_annotator(kind_for(spec.kind, spec.image), **parameters)
     source, mode = load_source(spec.kind, spec.image), spec.unit.get("resize", "crop")
 
     def at(size: tuple[int, int]) -> Any:
-        return hint_for(spec.kind, source, size=size, mode=mode, given=given, **spec.parameters)
+        return hint_for(spec.kind, source, size=size, mode=mode, given=given, **parameters)
 
     return at
 
@@ -38,7 +44,7 @@ def make_unit(spec: ControlSpec, hint: Any, base: str, loaded: Any) -> Any:
     settings: dict[str, Any] = {
         key: spec.unit[key] for key in ("scale", "start", "end", "schedule") if key in spec.unit
     }
-    if "mask" in spec.unit:
+    if "mask" in spec.unit and spec.kind != "inpaint":
         size = (hint.shape[1], hint.shape[0])
         settings["mask"] = load_picture(spec.unit["mask"], size=size, mode=spec.unit.get("resize", "crop"))
     return load_control(name, loaded).unit(hint, **settings)
