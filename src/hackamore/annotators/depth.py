@@ -66,12 +66,11 @@ def predict(loaded: Loaded, picture: Picture, metric: Metric = "auto") -> NDArra
     inputs = loaded.prepare(images=Image.fromarray(picture), return_tensors="pt", **settings)
     with torch.inference_mode():
         told = loaded.network(**inputs).predicted_depth.float()
+    if _is_metric(loaded) if metric == "auto" else metric:
+        told = 1 / told.clamp(min=1e-3)  # before it is enlarged: cubic overshoot about zero would become huge
     told = F.interpolate(told.reshape(1, 1, *told.shape[-2:]), picture.shape[:2], mode="bicubic", align_corners=False)
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    depth = told[0, 0, top : top + height, left : left + width]
-    if _is_metric(loaded) if metric == "auto" else metric:
-        depth = 1 / depth.clamp(min=1e-3)
-    near: NDArray[np.float32] = depth.numpy()
+    near: NDArray[np.float32] = told[0, 0, top : top + height, left : left + width].contiguous().numpy()
     return near
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,11 +47,14 @@ def load(weights: str, does: str, download: bool = False) -> Loaded:
             family = str(config.model_type)
             maker = getattr(transformers, _auto_class(weights, config, does))
             if family == "oneformer":  # it is told its task in words, so it has a tokenizer too
-                prepare = transformers.AutoProcessor.from_pretrained(weights, backend="pil", **options)
+                more = _class_file(weights)
+                prepare = transformers.AutoProcessor.from_pretrained(weights, backend="pil", **more, **options)
             else:
                 prepare = AutoImageProcessor.from_pretrained(weights, backend="pil", **options)
             network, told = maker.from_pretrained(weights, config=config, output_loading_info=True, **options)
-        except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
+        except HackamoreError:
+            raise
+        except Exception as error:  # of whichever library reads the damaged part
             raise _not_loaded(weights, does, download, error) from error
     missing = sorted(told["missing_keys"])
     if missing:
@@ -75,6 +79,20 @@ def _check(weights: str) -> None:
         raise HackamoreError(
             f"no such folder: {weights}", expected="a folder in transformers' layout, or a hub name such as OWNER/NAME"
         )
+
+
+def _class_file(weights: str) -> dict[str, str]:
+    """OneFormer keeps the names of its classes in another repository: in a folder they must lie beside the rest."""
+    settings = Path(weights) / PREPARING[0]
+    if not settings.exists():
+        return {}
+    name = json.loads(settings.read_text(encoding="utf-8")).get("class_info_file", "ade20k_panoptic.json")
+    if not (Path(weights) / name).exists():
+        raise HackamoreError(
+            f"{weights} lacks {name}, OneFormer's classes",
+            remedy=f"hf download shi-labs/oneformer_demo {name} --repo-type dataset --local-dir {weights}",
+        )
+    return {"repo_path": weights}
 
 
 def _auto_class(weights: str, config: Any, does: str) -> str:
