@@ -15,8 +15,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile ``function`` with numba on its first call; the machine code is cached beside the source.
 
     A cached function is compiled anew when its own file changes, but not when a file changes that it calls into:
-    after such a change delete ``worlds/__pycache__``. Fast mathematics is on: compiled functions must neither receive
-    nor make infinities and NaNs.
+    after such a change delete every ``__pycache__`` below ``worlds``. Fast mathematics is on: compiled functions must
+    neither receive nor make infinities and NaNs.
     """
     decorate = numba.njit(fastmath=True, cache=True, nogil=True, error_model="numpy")
     return cast("Callable[P, R]", decorate(function))

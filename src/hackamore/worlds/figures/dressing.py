@@ -100,8 +100,8 @@ def _trunk(body: Body, look: Look, tailor: Tailor) -> None:
     tailor.capsule(p["neck"] + up * 0.012, neck_top, 0.030 if woman else 0.035, 0.029 if woman else 0.033, look.skin)
     if look.top == "jacket":
         shirt = (0.6, 0.6, 0.58) if look.top_colour != "white" else (0.12, 0.12, 0.14)
-        a, b = p["neck"] - up * 0.035 + chest_front * 0.030, waist + chest_front * 0.036
-        tailor.capsule(a, b, 0.026, 0.017, shirt, chest_front, 1.1)
+        a, b = p["neck"] - up * 0.012 + chest_front * 0.022, p["neck"] - up * 0.085 + chest_front * 0.058
+        tailor.capsule(a, b, 0.030 * g, 0.008 * g, shirt)
 
 
 def _leg(body: Body, look: Look, side: str, tailor: Tailor) -> None:

@@ -72,6 +72,7 @@ def place_company(company: Company, land: Land, eye: Eye, width: int, height: in
     cost += 60.0 * np.maximum(head - top + 0.03 * span, 0.0) / span
     cost += 0.8 * np.abs(np.log(tall / max(eye.height - float(site[:, 0].mean()), 0.03) / 1.3))
     cost += 2.0 * np.maximum(feet - bottom - 0.22 * span, 0.0) / span
+    cost += 12.0 * np.maximum(np.abs(aside) * half + 0.2 * tall / z - half, 0.0) / half
     best = int(cost.argmin())
     size = float(tall[best])
     first = _place(company.figures[0], float(aside[best] * half * z[best]), float(z[best]), site[best], size, land)

@@ -85,6 +85,35 @@ def light_figures(
 
 
 @compiled
+def _contact(contacts: Floats, x: float, z: float) -> float:
+    """How dark the ground at (x, z) is for what touches it, 0 to 1."""
+    dark = 0.0
+    for k in range(contacts.shape[0]):
+        dx, dz, radius = x - contacts[k, 0], z - contacts[k, 2], contacts[k, 3]
+        d = (dx * dx + dz * dz) / (radius * radius)
+        if d < 6.0:
+            dark = max(dark, 0.62 * math.exp(-d))
+    return dark
+
+
+@compiled
+def _covered(those: Casters, light: Light, feet: Floats, sunlit: Floats, x: float, y: float, z: float) -> float:
+    """How much of the sun figures hide from a point of the ground, 0 to 1; less the farther they are."""
+    flat = math.sqrt(light.sun_x * light.sun_x + light.sun_z * light.sun_z)
+    covered = 0.0
+    for f in range(feet.shape[0]):
+        tall = feet[f, 3]
+        cx, cz = feet[f, 0] - x, feet[f, 2] - z
+        along = (cx * light.sun_x + cz * light.sun_z) / max(flat, 1e-6)
+        aside = cx * cx + cz * cz - along * along
+        if sunlit[f] < 0.05 or along < -0.6 * tall or along > 5.0 * tall or aside > 0.36 * tall * tall:
+            continue
+        if shaded_from(those, x, y + 0.006 * tall, z, light.sun_x, light.sun_y, light.sun_z, 9.0 * tall, 0.0):
+            covered = max(covered, sunlit[f] * (1.0 - min(max(along / (5.0 * tall), 0.0), 1.0)))
+    return covered
+
+
+@compiled
 def shade_ground(
     those: Casters, light: Light, eye: Eye, feet: Floats, sunlit: Floats, contacts: Floats, soft: float,
     layers: Layers, which: NDArray[np.int16],
@@ -95,7 +124,6 @@ def shade_ground(
     are faint.
     """
     rows, columns = layers.label.shape
-    flat = math.sqrt(light.sun_x * light.sun_x + light.sun_z * light.sun_z)
     first = max(int(eye.horizon - eye.focal * 0.2), 0)
     for py in range(first, rows):
         v = (eye.horizon - py - 0.5) / eye.focal
@@ -105,22 +133,7 @@ def shade_ground(
                 continue
             u = (px + 0.5 - columns * 0.5) / eye.focal
             x, y = u * z, eye.height + v * z
-            dark = 0.0
-            for k in range(contacts.shape[0]):
-                dx, dz, radius = x - contacts[k, 0], z - contacts[k, 2], contacts[k, 3]
-                d = (dx * dx + dz * dz) / (radius * radius)
-                if d < 6.0:
-                    dark = max(dark, 0.62 * math.exp(-d))
-            covered = 0.0
-            for f in range(feet.shape[0]):
-                tall = feet[f, 3]
-                cx, cz = feet[f, 0] - x, feet[f, 2] - z
-                along = (cx * light.sun_x + cz * light.sun_z) / max(flat, 1e-6)
-                side2 = cx * cx + cz * cz - along * along
-                if sunlit[f] < 0.05 or along < -0.6 * tall or along > 5.0 * tall or side2 > 0.36 * tall * tall:
-                    continue
-                if shaded_from(those, x, y + 0.006 * tall, z, light.sun_x, light.sun_y, light.sun_z, 9.0 * tall, 0.0):
-                    covered = max(covered, sunlit[f] * (1.0 - soft) * (1.0 - min(max(along / (5.0 * tall), 0.0), 1.0)))
+            dark, covered = _contact(contacts, x, z), (1.0 - soft) * _covered(those, light, feet, sunlit, x, y, z)
             if dark + covered <= 0.003:
                 continue
             nx, ny, nz = (

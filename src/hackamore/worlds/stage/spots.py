@@ -12,6 +12,7 @@ from hackamore.worlds.draw import Eye, Layers
 from hackamore.worlds.figures.parts import BUILDING, PERSON, Casters, Parts
 from hackamore.worlds.figures.rays import shaded_from
 from hackamore.worlds.jit import compiled
+from hackamore.worlds.light import Colour
 from hackamore.worlds.noise import smoothstep, value_noise
 
 Floats = NDArray[np.float64]
@@ -68,8 +69,33 @@ def _beam(spots: Spots, k: int, eye: Eye, u: float, v: float, depth: float, tall
 
 
 @compiled
+def _spotlight(
+    those: Casters, spots: Spots, x: float, y: float, z: float, nx: float, ny: float, nz: float, tall: float
+) -> Colour:
+    """Light that falls from all lamps on a point of normal n."""
+    r, g, b, off = 0.0, 0.0, 0.0, 0.008 * tall
+    for s in range(spots.inner.shape[0]):
+        lx, ly, lz = spots.place[s, 0] - x, spots.place[s, 1] - y, spots.place[s, 2] - z
+        distance = math.sqrt(lx * lx + ly * ly + lz * lz)
+        lx, ly, lz = lx / distance, ly / distance, lz / distance
+        along = -(lx * spots.direction[s, 0] + ly * spots.direction[s, 1] + lz * spots.direction[s, 2])
+        facing = nx * lx + ny * ly + nz * lz
+        if along <= spots.outer[s] or facing <= 0.0:
+            continue
+        reach = distance - 0.12 * tall
+        if shaded_from(those, x + nx * off, y + ny * off, z + nz * off, lx, ly, lz, reach, 0.002 * tall):
+            continue
+        far = distance / tall
+        power = facing * smoothstep(spots.outer[s], spots.inner[s], along) * 9.0 / (2.0 + far * far)
+        r += spots.colour[s, 0] * power
+        g += spots.colour[s, 1] * power
+        b += spots.colour[s, 2] * power
+    return r, g, b
+
+
+@compiled
 def light_hall(
-    parts: Parts, those: Casters, spots: Spots, glow: tuple[float, float, float], wall: int, back: float, tall: float,
+    parts: Parts, those: Casters, spots: Spots, glow: Colour, wall: int, back: float, tall: float,
     eye: Eye, layers: Layers, which: NDArray[np.int16],
 ) -> None:  # fmt: skip
     """Light all pixels; ``glow`` is the light that comes from everywhere, ``back`` the depth of the wall."""
@@ -90,24 +116,8 @@ def light_hall(
             r, g, b = glow[0] * own, glow[1] * own, glow[2] * own
             if parts.glow[k] > 0.01:
                 r, g, b = parts.glow[k], parts.glow[k], parts.glow[k]
-            off = 0.008 * tall
-            for s in range(spots.inner.shape[0]):
-                lx, ly, lz = spots.place[s, 0] - x, spots.place[s, 1] - y, spots.place[s, 2] - z
-                distance = math.sqrt(lx * lx + ly * ly + lz * lz)
-                lx, ly, lz = lx / distance, ly / distance, lz / distance
-                along = -(lx * spots.direction[s, 0] + ly * spots.direction[s, 1] + lz * spots.direction[s, 2])
-                facing = nx * lx + ny * ly + nz * lz
-                if along <= spots.outer[s] or facing <= 0.0:
-                    continue
-                if shaded_from(
-                    those, x + nx * off, y + ny * off, z + nz * off, lx, ly, lz, distance - 0.12 * tall, 0.002 * tall
-                ):
-                    continue
-                reach = distance / tall
-                power = facing * smoothstep(spots.outer[s], spots.inner[s], along) * 9.0 / (2.0 + reach * reach)
-                r += spots.colour[s, 0] * power
-                g += spots.colour[s, 1] * power
-                b += spots.colour[s, 2] * power
+            lr, lg, lb = _spotlight(those, spots, x, y, z, nx, ny, nz, tall)
+            r, g, b = r + lr, g + lg, b + lb
             shade = 1.0
             if parts.label[k] == BUILDING and z > back - 1e-4 * tall and nz < -0.5:
                 shade = _wall_shade(wall, x, y, tall)
@@ -116,7 +126,7 @@ def light_hall(
             r, g, b = (
                 r * layers.colour[py, px, 0] * shade,
                 g * layers.colour[py, px, 1] * shade,
-                (b * layers.colour[py, px, 2] * shade),
+                b * layers.colour[py, px, 2] * shade,
             )
             for s in range(spots.inner.shape[0]):
                 if spots.beam[s] > 0.0:
