@@ -13,14 +13,14 @@ from transformers.models.mask2former.image_processing_pil_mask2former import Mas
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthImageProcessorPil
 
-from hackamore.annotators import hub
+from hackamore.annotators import hub, inspector
 from hackamore.annotators.catalog import annotate, make_annotator
 from hackamore.annotators.depth import Depth, predict, spread
 from hackamore.annotators.normal import Normal
 from hackamore.annotators.normal_depth import normals_of, paint_normals
 from hackamore.annotators.semantic import SegAde20k
 from hackamore.core.errors import HackamoreError
-from hackamore.core.palette import ADE20K
+from hackamore.core.palette import ADE20K, WORLDS
 from hackamore.training.tokenizer import learn_tokenizer
 
 PHOTOGRAPH = load_sample_image("china.jpg")[40:200, 60:301]
@@ -301,3 +301,30 @@ def test_a_network_that_needs_torchvision_is_told(networks, tmp_path):
         "expected: a network for depth that can do without\n"
         "try: install the torchvision that belongs to the installed torch"
     )
+
+
+@pytest.fixture
+def inspected(monkeypatch):
+    """Meadow's inspector in its real form, with random weights."""
+    torch.manual_seed(3)
+    made = inspector.Inspected(inspector.Inspector((8, 8, 16, 16), 16))
+    monkeypatch.setattr(inspector, "load_inspector", lambda: made)
+    return made
+
+
+def test_meadows_inspector_gives_depth_normals_and_classes(inspected):
+    depth = annotate("depth", PHOTOGRAPH)
+    assert np.abs(depth[..., 0] / 255 - inspected.depth(PHOTOGRAPH)).max() <= 0.5 / 255 + 1e-6
+    normals = inspected.normals(PHOTOGRAPH)
+    nowhere = ~normals.any(axis=2)
+    expected = np.where(nowhere[..., None], 0, normals * 127.5 + 127.5).astype(np.uint8)
+    assert np.array_equal(make_annotator("normal")(PHOTOGRAPH), expected)
+    hint = annotate("seg_meadow", PHOTOGRAPH)
+    assert np.array_equal(WORLDS.read(hint), inspected.read(PHOTOGRAPH))
+
+
+def test_meadows_inspector_finds_people(inspected):
+    found = inspected.people(PHOTOGRAPH)
+    people = make_annotator("pose", engine="meadow", most=2).find(PHOTOGRAPH)
+    assert people.size == found.size == (241, 160)
+    assert len(people.people) == min(2, len(found.people))

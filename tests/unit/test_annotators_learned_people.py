@@ -1,5 +1,6 @@
 import json
 import struct
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
@@ -352,6 +353,7 @@ class OpenposeDetector:
 def test_controlnet_aux_finds_people(tmp_path, monkeypatch):
     (tmp_path / "controlnet_aux.py").write_text(STAND_IN)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "controlnet_aux", raising=False)
     pose_auxiliary._load.cache_clear()
     for name in pose_auxiliary.FILES:
         (tmp_path / name).touch()
