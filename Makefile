@@ -2,13 +2,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+JUDGES := $(VENV)/.judges
 
 .PHONY: demo test check bench meadow clean
 
 demo: $(STAMP)
 	$(BIN)/hackamore demo
 
-test: check
+test: check $(JUDGES)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 
 check: $(STAMP)
@@ -45,6 +46,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+# Read for their networks, and never with what they would pull in.
+$(JUDGES): $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt mediapipe rtmlib
 	touch $@
 
 clean:
