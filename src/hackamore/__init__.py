@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hackamore.annotators.catalog import annotate as annotate
+    from hackamore.annotators.hinting import hint_for as hint_for
     from hackamore.bases.catalog import load_base as load_base
     from hackamore.controls.branch import new_control as new_control
     from hackamore.controls.catalog import load_control as load_control
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from hackamore.core.recipe import Recipe as Recipe
     from hackamore.core.recipe import read_recipe as read_recipe
     from hackamore.core.residuals import Residuals as Residuals
+    from hackamore.evaluation.evaluate import evaluate as evaluate
+    from hackamore.evaluation.verify import Judge as Judge
+    from hackamore.evaluation.verify import best_of as best_of
+    from hackamore.evaluation.verify import reach as reach
+    from hackamore.evaluation.verify import verify as verify
     from hackamore.generate import generate as generate
     from hackamore.generate import replay as replay
     from hackamore.training.api import train as train
@@ -34,19 +40,25 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "HackamoreError": "core.errors",
+    "Judge": "evaluation.verify",
     "Recipe": "core.recipe",
     "Residuals": "core.residuals",
     "Unit": "controls.unit",
     "annotate": "annotators.catalog",
+    "best_of": "evaluation.verify",
+    "evaluate": "evaluation.evaluate",
     "generate": "generate",
+    "hint_for": "annotators.hinting",
     "load_base": "bases.catalog",
     "load_control": "controls.catalog",
     "load_picture": "core.image",
     "new_control": "controls.branch",
+    "reach": "evaluation.verify",
     "read_recipe": "core.recipe",
     "render_world": "worlds",
     "replay": "generate",
     "train": "training.api",
+    "verify": "evaluation.verify",
 }
 
 __all__ = [*_HOMES]
