@@ -1,5 +1,7 @@
 """Palette, residuals, errors, files, recipes, exports."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,14 @@ RECIPE = Recipe(
 def test_every_export_is_there():
     assert all(getattr(hackamore, name) is not None for name in hackamore.__all__)
     assert set(hackamore.__all__) == set(hackamore._HOMES)
+
+
+def test_a_name_of_the_package_stays_what_it_is_when_its_module_is_imported():
+    import hackamore.generate
+
+    assert callable(hackamore.generate)
+    assert hackamore.generate is hackamore.generate
+    assert hackamore.generate is sys.modules["hackamore.generate"].generate
     with pytest.raises(AttributeError):
         hackamore.nothing  # noqa: B018
 
