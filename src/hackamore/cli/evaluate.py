@@ -46,11 +46,17 @@ def run(
     specs = [parse_asked(text) for text in control or []]
 
     from hackamore.bases.catalog import load_base
+    from hackamore.data.evaluation import open_source
     from hackamore.evaluation.cells import Sampling
     from hackamore.evaluation.evaluate import REPORT, evaluate
     from hackamore.evaluation.plan import Request
 
     specs = specs or own_controls(base)
+    for spec in specs:
+        check_asked(spec, base)
+    request = Request(scales=tuple(scale or [1.0]), off=off, best_of=best_of)
+    request.check()
+    source = open_source(data, count, [spec["kind"] for spec in specs])
     loaded = load_base(base, device=device, dtype=dtype)
     asked = [load_asked(spec, base, loaded) for spec in specs]
     how = Sampling(
@@ -60,12 +66,9 @@ def run(
         seed=seed,
         batch=batch,
     )
-    request = Request(count=count, scales=tuple(scale or [1.0]), off=off, best_of=best_of)
     with stages() as show:
         try:
-            result = evaluate(
-                loaded, asked, out, request, how, data=data, clip=clip, inception=inception, progress=show
-            )
+            result = evaluate(loaded, asked, source, out, request, how, clip=clip, inception=inception, progress=show)
         except KeyboardInterrupt:
             raise Cancelled("stopped; the same command goes on with the pictures that are made") from None
     if json_output:
@@ -97,33 +100,39 @@ def parse_asked(text: str) -> dict[str, str]:
 
 
 def own_controls(base: str) -> list[dict[str, str]]:
-    """All controls that come with ``base``; none is an error."""
+    """All controls that come with ``base`` and whose kind has a figure; none is an error."""
     from hackamore.controls.catalog import embedded
+    from hackamore.evaluation.fidelity import KINDS
 
-    kinds = [name.partition("/")[2] for name in embedded() if name.partition("/")[0] == base]
+    kinds = [kind for kind in KINDS if f"{base}/{kind}" in embedded()]
     if not kinds:
         raise HackamoreError(f"{base} has no controls of its own", remedy="--control KIND,model=FOLDER")
     return [{"kind": kind} for kind in kinds]
 
 
-def load_asked(spec: dict[str, str], base: str, loaded: Any) -> Any:
-    """The control that a spec names, checked against the base, and its kind has a figure."""
-    from hackamore.controls.catalog import embedded, load_control
+def check_asked(spec: dict[str, str], base: str) -> None:
+    """Raise :class:`HackamoreError` for a kind without a figure, and for a control that the base does not have."""
+    from hackamore.controls.catalog import embedded
     from hackamore.core.errors import unknown_name
     from hackamore.evaluation.fidelity import KINDS
-    from hackamore.evaluation.plan import Asked
 
     kind = spec["kind"]
     if kind not in KINDS:
         raise unknown_name("kind of control", kind, list(KINDS))
-    model = spec.get("model")
-    if model is None and f"{base}/{kind}" not in embedded():
+    if "model" not in spec and f"{base}/{kind}" not in embedded():
         raise HackamoreError(
             f"the control {kind} names no model, and {base} has none of its own",
             remedy=f"--control {kind},model=FOLDER",
         )
+
+
+def load_asked(spec: dict[str, str], base: str, loaded: Any) -> Any:
+    """The control that a spec names, loaded for the base."""
+    from hackamore.controls.catalog import load_control
+    from hackamore.evaluation.plan import Asked
+
     parameters = {key: value for key, value in spec.items() if key not in ("kind", "model")}
-    return Asked(kind, load_control(model or f"{base}/{kind}", loaded), parameters)
+    return Asked(spec["kind"], load_control(spec.get("model") or f"{base}/{spec['kind']}", loaded), parameters)
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from hackamore.core.errors import HackamoreError
 from hackamore.core.extras import require
 from hackamore.core.files import written_whole
 from hackamore.core.image import Picture
-from hackamore.data.evaluation import WORLDS, Example, open_source
+from hackamore.data.evaluation import Example, Source
 from hackamore.evaluation.cells import Cell, Sampling, make_pictures, make_reconstructions, psnr
-from hackamore.evaluation.features import clip_scorer, load_judge
+from hackamore.evaluation.features import clip_scorer, judge_hash, load_judge
 from hackamore.evaluation.fidelity import scores
 from hackamore.evaluation.judge import Judged, Pictures, judge
 from hackamore.evaluation.plan import Asked, Cells, Request, check_sampling, claim, labels, lay_out, settings
@@ -32,16 +32,16 @@ Progress = Callable[[str, int, int], None]
 def evaluate(
     base: Any,
     asked: Sequence[Asked],
+    source: Source,
     out: Path | str,
     request: Request,
     how: Sampling,
     *,
-    data: str | Path = WORLDS,
     clip: Path | None = None,
     inception: bool = False,
     progress: Progress = lambda stage, done, total: None,  # noqa: ARG005
 ) -> Evaluation:
-    """Evaluate each of ``asked`` on held-out worlds or on a folder of pairs; everything that is made goes to ``out``.
+    """Evaluate each of ``asked`` on the examples of ``source``; everything that is made goes to ``out``.
 
     Pictures that an earlier call with the same settings left in ``out`` are kept. ``clip`` is the folder of a CLIP
     model, ``inception`` adds the distances on Inception's features. Raises :class:`HackamoreError` for wrong input
@@ -51,14 +51,14 @@ def evaluate(
     require("torchmetrics", "eval", "evaluation")
     if inception:
         require_inception()
-    if not asked:
-        raise HackamoreError("nothing to evaluate", expected="at least one control")
+    if not asked or {one.kind for one in asked} != set(source.kinds):
+        kinds = ", ".join(one.kind for one in asked) or "no control"
+        raise HackamoreError("controls and data do not fit", received=kinds, expected=", ".join(source.kinds))
     request.check()
     check_sampling(base, how)
     named = dict(zip(labels(asked), asked, strict=True))
     known = {label: scores(one.kind, **one.parameters) for label, one in named.items()}
     clip_score = None if clip is None else clip_scorer(clip)
-    source = open_source(data, request.count, [one.kind for one in asked])
     told = settings(base, asked, source, request, how)
     claim(out, told)
 
@@ -72,6 +72,7 @@ def evaluate(
     critics = {group: _critic(some, clip_score, inception) for group, some in examples.items()}
     result = Evaluation(
         settings=told,
+        judge=judge_hash(),
         count=source.count,
         autoencoder_psnr={groups[label]: round(psnr(p.seen, p.true), 2) for label, p in pictures.items()},
         controls=tuple(one.result for one in judged.values()),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hackamore.core.errors import HackamoreError
+from hackamore.core.files import sha256
 from hackamore.core.image import Picture, to_hint
 
 BATCH = 32
@@ -62,6 +63,13 @@ def load_judge() -> Any:
     from hackamore.evaluation.inspector import load_inspector as first_edition
 
     return first_edition()
+
+
+def judge_hash() -> str:
+    """A short hash of the weights that :func:`load_judge` reads with."""
+    from hackamore.annotators.inspector import WEIGHTS
+
+    return sha256(WEIGHTS)[:16] if WEIGHTS.exists() else "first edition"
 
 
 def told(caption: str, attributes: Mapping[str, str]) -> dict[str, str]:

@@ -83,8 +83,8 @@ def judge(
         made = [pictures.on[first], *pictures.candidates]
         best = [made[c][k] for k, c in enumerate(chosen)]
         readings["best"] = [tries[c][k] for k, c in enumerate(chosen)]
-    rows = tuple(_row(score, hints, readings, on, first, chosen, len(tries)) for score in scores)
-    return Judged(ControlResult(**names, rows=rows), readings, best)
+    rows = tuple(_row(score, hints, readings, on, len(tries)) for score in scores)
+    return Judged(ControlResult(**names, rows=rows, chosen=chosen), readings, best)
 
 
 def choose(score: Score, tries: Sequence[Sequence[Reading]], hints: Sequence[Reading]) -> tuple[int, ...]:
@@ -122,8 +122,6 @@ def _row(
     hints: Sequence[Reading],
     readings: dict[str, list[Reading]],
     on: dict[float, list[Reading]],
-    first: float,
-    chosen: tuple[int, ...] | None,
     tries: int,
 ) -> Row:
     tallies = {name: score.tally(readings[name], hints) for name in ("true", "seen")}
@@ -138,8 +136,8 @@ def _row(
         }
 
     best = None
-    if chosen is not None:
-        best = Best.model_validate({**steered(first, readings["best"]), "of": tries, "chosen": chosen})
+    if "best" in readings:
+        best = Best.model_validate({**steered(next(iter(on)), readings["best"]), "of": tries})
     return Row(
         name=score.name,
         better=score.better,

@@ -36,12 +36,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Request:
-    """What is made with each control: at which scales, also without it, the best of how many, how many pictures.
+    """What is made with each control: at which scales, whether also without it, and the best of how many seeds."""
 
-    ``count`` None is 64, or all of a folder that holds fewer.
-    """
-
-    count: int | None = None
     scales: tuple[float, ...] = (1.0,)
     off: bool = True
     best_of: int = 1

@@ -40,8 +40,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Strip:
-    """One example: its caption and its pictures side by side."""
+    """One example: its name and caption, and its pictures side by side."""
 
+    name: str
     caption: str
     panels: tuple[Panel, ...]
 
@@ -72,7 +73,7 @@ def strips(examples: Sequence[Example], asked: Asked, score: Score, pictures: Pi
             panels.append(Panel(f"best of {len(pictures.candidates) + 1}", judged.best[k], figure("best")))
         name = "the hint read back" if len(pictures.on) == 1 else f"read back at scale {first:g}"
         panels.append(Panel(name, drawing(judged.readings[f"on {first:g}"][k]), exact=True))
-        made.append(Strip(example.caption, tuple(panels)))
+        made.append(Strip(example.name, example.caption, tuple(panels)))
     return made
 
 
@@ -185,7 +186,7 @@ def _strip(strip: Strip) -> str:
         f"<figcaption>{escape(panel.title)} <b>{escape(panel.figure)}</b></figcaption></figure>"
         for panel in strip.panels
     )
-    return f'<section class="strip"><p>{escape(strip.caption)}</p><div class="panels">{panels}</div></section>'
+    return f'<section class="strip"><p>{escape(strip.caption)} <small>{escape(strip.name)}</small></p><div class="panels">{panels}</div></section>'
 
 
 def _uri(panel: Panel) -> str:

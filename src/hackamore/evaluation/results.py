@@ -32,10 +32,9 @@ class Steered(_Part):
 
 
 class Best(Steered):
-    """The best of several seeds for each picture, by the first figure of its kind; ``chosen`` says which seed won."""
+    """The best of several seeds for each picture, by the first figure of its kind."""
 
     of: int
-    chosen: tuple[int, ...]
 
 
 class Row(_Part):
@@ -52,13 +51,17 @@ class Row(_Part):
 
 
 class ControlResult(_Part):
-    """The figures of one control; the first row is the one that is quoted."""
+    """The figures of one control; the first row is the one that is quoted.
+
+    ``chosen`` says for each picture which seed was best, where several were tried; 0 is the one that is quoted.
+    """
 
     label: str
     kind: str
     control: str
     data: str
     rows: tuple[Row, ...]
+    chosen: tuple[int, ...] | None = None
 
 
 class Quality(_Part):
@@ -70,10 +73,11 @@ class Quality(_Part):
 
 
 class Evaluation(_Part):
-    """Everything an evaluation found."""
+    """Everything an evaluation found. ``judge`` is a hash of the inspector's weights: another one reads otherwise."""
 
     version: Literal[1] = 1
     settings: dict[str, Any]
+    judge: str
     count: int
     autoencoder_psnr: dict[str, float]
     controls: tuple[ControlResult, ...]
