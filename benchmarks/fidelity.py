@@ -20,7 +20,7 @@ from hackamore.data.pairs import EVALUATION_SEED
 from hackamore.evaluation.cells import Sampling
 from hackamore.evaluation.evaluate import evaluate
 from hackamore.evaluation.plan import Request
-from hackamore.evaluation.report import cells, columns, digits, title
+from hackamore.evaluation.report import cells, columns, digits, psnr_words, title
 from hackamore.evaluation.results import Evaluation, Figure
 from hackamore.evaluation.sheets import write_sheet
 from hackamore.worlds import render
@@ -55,7 +55,6 @@ def main() -> None:
 def page(result: Evaluation) -> str:
     """The figures as a page of Markdown."""
     told = result.settings
-    psnr = next(iter(result.autoencoder_psnr.values()))
     names = list(dict.fromkeys(name for one in result.quality for name in one.figures))
     rows = [
         [title(control, row), *map(words, cells(row)[:-1]), f"**{words(cells(row)[-1])}**"]
@@ -74,8 +73,8 @@ def page(result: Evaluation) -> str:
         "",
         f"Meadow's controls on {result.count} held-out worlds (seeds from {EVALUATION_SEED}; poses: with people), "
         f"{told['steps']} steps of {told['scheduler']}, guidance {told['guidance']:g}, {told['dtype']}. "
-        f"The autoencoder alone: {psnr:.1f} dB PSNR. Every figure is defined in [evaluation.md](evaluation.md); behind "
-        "it stands half the width of its 95 % bootstrap interval. ↓: lower is better.",
+        f"The autoencoder alone: {psnr_words(result)} PSNR. Every figure is defined in [evaluation.md](evaluation.md); "
+        "behind it stands half the width of its 95 % bootstrap interval. ↓: lower is better.",
         "",
         *table(["figure", *columns(result)], rows),
         "",

@@ -80,10 +80,9 @@ def strips(examples: Sequence[Example], asked: Asked, score: Score, pictures: Pi
 def write_report(path: Path, result: Evaluation, shown: Mapping[str, Sequence[Strip]]) -> None:
     """Write the report whole: one file that needs no other, in light and dark."""
     told = result.settings
-    psnr = ", ".join(f"{value:.1f} dB" for value in dict.fromkeys(result.autoencoder_psnr.values()))
     lead = (
         f"{result.count} pictures of {told['size'][0]}×{told['size'][1]} for each figure, {told['steps']} steps of "
-        f"{told['scheduler']}, guidance {told['guidance']:g}. The autoencoder alone: {psnr} PSNR."
+        f"{told['scheduler']}, guidance {told['guidance']:g}. The autoencoder alone: {psnr_words(result)} PSNR."
     )
     parts = [
         "<!doctype html>",
@@ -109,6 +108,12 @@ def write_report(path: Path, result: Evaluation, shown: Mapping[str, Sequence[St
     parts += ["<h2>Settings</h2>", _settings(told), "</main></body></html>"]
     with written_whole(path) as temporary:
         temporary.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def psnr_words(result: Evaluation) -> str:
+    """The autoencoder's PSNR, for each set of true pictures where there are several."""
+    told = result.autoencoder_psnr
+    return ", ".join(f"{value:.1f} dB" + (f" ({group})" if len(told) > 1 else "") for group, value in told.items())
 
 
 def columns(result: Evaluation) -> list[str]:
@@ -186,7 +191,8 @@ def _strip(strip: Strip) -> str:
         f"<figcaption>{escape(panel.title)} <b>{escape(panel.figure)}</b></figcaption></figure>"
         for panel in strip.panels
     )
-    return f'<section class="strip"><p>{escape(strip.caption)} <small>{escape(strip.name)}</small></p><div class="panels">{panels}</div></section>'
+    words = f"<p>{escape(strip.caption)} <small>{escape(strip.name)}</small></p>"
+    return f'<section class="strip">{words}<div class="panels">{panels}</div></section>'
 
 
 def _uri(panel: Panel) -> str:
