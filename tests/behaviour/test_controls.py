@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.conftest import randomise
 
 from hackamore.bases.base import Text
 from hackamore.controls.branch import new_control
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
 from hackamore.generate import generate
+from tests.conftest import randomise
 
 HINT = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
 from PIL import Image
-from tests.conftest import randomise
 
 from hackamore.controls.branch import new_control
 from hackamore.controls.catalog import load_control
@@ -13,6 +12,7 @@ from hackamore.controls.formats.diffusers import write_branch
 from hackamore.core.image import from_hint
 from hackamore.generate import generate
 from hackamore.sampling.schedulers import make_scheduler
+from tests.conftest import randomise
 
 PROMPT, NEGATIVE, SIZE, STEPS = "a red circle at noon", "a lake", (64, 64), 6
 HINTS = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)).mul(255).round() / 255

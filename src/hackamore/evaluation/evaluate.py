@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hackamore.annotators.inspector import load_inspector
 from hackamore.core.errors import HackamoreError
 from hackamore.core.extras import require
 from hackamore.core.files import written_whole
 from hackamore.core.image import Picture
 from hackamore.data.evaluation import Example, Source
 from hackamore.evaluation.cells import Cell, Sampling, make_pictures, make_reconstructions, psnr
-from hackamore.evaluation.features import clip_scorer, judge_hash, load_judge
+from hackamore.evaluation.features import clip_scorer, judge_hash
 from hackamore.evaluation.fidelity import scores
 from hackamore.evaluation.judge import Judged, Pictures, judge
 from hackamore.evaluation.plan import Asked, Cells, Request, check_sampling, claim, labels, lay_out, settings
@@ -164,7 +165,7 @@ class _Work:
 def _critic(examples: Sequence[Example], clip: Callable[[Picture, str], float] | None, inception: bool) -> Critic:
     known = [example.attributes for example in examples if example.attributes is not None]
     return Critic(
-        load_judge(),
+        load_inspector(),
         [example.picture for example in examples],
         [example.caption for example in examples],
         known or None,

@@ -54,22 +54,11 @@ CAPTION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 """The words by which a caption of a world tells an attribute; what it does not tell it is not asked for."""
 
 
-def load_judge() -> Any:
-    """Meadow's inspector: the one of the package, or its first edition, which reads classes alone."""
-    from hackamore.annotators.inspector import WEIGHTS, load_inspector
-
-    if WEIGHTS.exists():
-        return load_inspector()
-    from hackamore.evaluation.inspector import load_inspector as first_edition
-
-    return first_edition()
-
-
 def judge_hash() -> str:
-    """A short hash of the weights that :func:`load_judge` reads with."""
+    """A short hash of the weights of Meadow's inspector."""
     from hackamore.annotators.inspector import WEIGHTS
 
-    return sha256(WEIGHTS)[:16] if WEIGHTS.exists() else "first edition"
+    return sha256(WEIGHTS)[:16]
 
 
 def told(caption: str, attributes: Mapping[str, str]) -> dict[str, str]:

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 
 from hackamore.annotators.catalog import make_annotator
+from hackamore.annotators.inspector import load_inspector
 from hackamore.annotators.pose import PeopleAnnotator
 from hackamore.core import palette
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.core.image import Picture
 from hackamore.core.skeleton import People
-from hackamore.evaluation.features import load_judge
 from hackamore.evaluation.score import Floats, Reading, Score, one
 from hackamore.metrics.colour import grid_difference
 from hackamore.metrics.depth import aligned_rmse, depth_rmse
@@ -128,7 +128,7 @@ def _colours(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
 def _segmentation(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
     if parameters:
         raise HackamoreError(f"{kind} is read back by Meadow's inspector, which has no parameters", received=parameters)
-    inspector, count = load_judge(), len(palette.CLASSES)
+    inspector, count = load_inspector(), len(palette.CLASSES)
 
     def read(picture: Picture) -> Picture:
         return palette.paint(inspector.read(picture))
@@ -149,7 +149,7 @@ def _depth(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
     """Relative inverse depth on 0–255, near is white."""
 
     def inspected(picture: Picture) -> Picture:
-        near = (load_judge().depth(picture) * 255 + 0.5).astype(np.uint8)
+        near = (load_inspector().depth(picture) * 255 + 0.5).astype(np.uint8)
         return np.repeat(near[..., None], 3, axis=2)
 
     read = make_annotator(kind, **parameters) if parameters else inspected
@@ -168,7 +168,7 @@ def _depth(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
 
 def _normals(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
     def inspected(picture: Picture) -> Picture:
-        return normal_picture(load_judge().normals(picture))
+        return normal_picture(load_inspector().normals(picture))
 
     read = make_annotator(kind, **parameters) if parameters else inspected
 
@@ -188,7 +188,7 @@ def _pose(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
     """People found in the picture against those of the hint, which is :class:`People`, not their drawing."""
 
     def inspected(picture: Picture) -> Reading:
-        people: People = load_judge().people(picture)
+        people: People = load_inspector().people(picture)
         return people
 
     finder = make_annotator(kind, **parameters) if parameters else None
