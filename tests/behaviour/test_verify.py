@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hackamore.annotators.canny import Canny
+from hackamore.annotators.hinting import hint_for
 from hackamore.controls.branch import new_control
 from hackamore.controls.catalog import load_control
 from hackamore.core.errors import HackamoreError
@@ -138,3 +139,16 @@ def test_a_run_from_a_prefix_equals_the_whole_run(sd1, scheduler):
         ).latents
         assert torch.equal(whole, shared)
     assert run == [0, 1, 2, 3, 4, 5, 3, 4, 5, 3, 4, 5]
+
+
+def test_a_pose_is_judged_by_its_people(meadow):
+    world = render(9_050_000, 64, people=1.0)
+    made = hint_for("pose", world.people, size=(64, 64))
+    assert made.people is not None
+    control = load_control("meadow/canny", meadow)
+    control.condition = "pose"
+    unit = control.unit(made.picture)
+    figures = Judge([unit], people=[made.people]).figures(world.picture)[0]
+    assert set(figures) <= {score.name for score in scores("pose")}
+    assert 0 <= figures[scores("pose")[0].name] <= 1
+    assert "no control-fidelity figure" in Judge([unit]).notices[0]

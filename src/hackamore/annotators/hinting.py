@@ -9,7 +9,17 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from hackamore.annotators.catalog import ANNOTATORS, Source, annotate, annotator_class, load_source
+from hackamore.annotators.catalog import (
+    ANNOTATORS,
+    Source,
+    annotate,
+    annotator_class,
+    find_people,
+    kind_for,
+    load_source,
+    make_annotator,
+)
+from hackamore.annotators.pose import PeopleAnnotator
 from hackamore.annotators.recognise import THIN, recognise
 from hackamore.core.image import Picture, Size, resize
 from hackamore.core.skeleton import People
@@ -19,10 +29,14 @@ Given = Literal[False, True, "exact"]
 
 @dataclass(frozen=True)
 class Hinted:
-    """A hint H×W×3 uint8, and in words what was done to it beyond what was asked."""
+    """A hint H×W×3 uint8, and in words what was done to it beyond what was asked.
+
+    ``people``: whom a pose shows, in the hint's pixels, where they are known and not only drawn.
+    """
 
     picture: Picture
     notices: tuple[str, ...] = ()
+    people: People | None = None
 
 
 def hint_for(
@@ -42,7 +56,7 @@ def hint_for(
     """
     loaded = load_source(kind, source)
     if isinstance(loaded, People):
-        return Hinted(annotate(kind, loaded, size=size, mode=mode, **parameters))
+        return _made(kind, loaded, size, mode, (), parameters)
     if given == "exact":
         return Hinted(fit_hint(loaded, kind, size, mode))
     seen = recognise(loaded, kind)
@@ -55,7 +69,24 @@ def hint_for(
     picture, notices = (seen.picture, seen.notices) if kind == "seg" else (loaded, ())
     if given:
         notices = (f"the picture does not look like a {kind} hint; it was annotated (hint=exact takes it as it is)",)
-    return Hinted(annotate(kind, picture, size=size, mode=mode, **parameters), notices)
+    return _made(kind, picture, size, mode, notices, parameters)
+
+
+def _made(
+    kind: str,
+    source: Picture | People,
+    size: Size | None,
+    mode: str,
+    notices: tuple[str, ...],
+    parameters: dict[str, Any],
+) -> Hinted:
+    """The source annotated; of a pose the people are kept beside their drawing."""
+    if kind in ANNOTATORS and issubclass(annotator_class(kind_for(kind, source)), PeopleAnnotator):
+        people = find_people(kind, source, size=size, mode=mode, **parameters)
+        annotator = make_annotator(kind_for(kind, source), **parameters)
+        assert isinstance(annotator, PeopleAnnotator)
+        return Hinted(annotator.draw(people), notices, people)
+    return Hinted(annotate(kind, source, size=size, mode=mode, **parameters), notices)
 
 
 def fit_hint(hint: Picture, kind: str, size: Size | None, mode: str = "crop") -> Picture:

@@ -81,8 +81,8 @@ def run(
         "controls": units, "negative": negative, "seed": seed, "size": chosen, "steps": steps,
         "guidance": guidance, "scheduler": scheduler,
     }  # fmt: skip
-    parameters = [{} if spec.unit.get("hint") else spec.parameters for spec in specs]
-    result, reached = _make(loaded, prompt, num, settings, parameters, verify, best_of, target_fidelity)
+    known = [{} if spec.unit.get("hint") else spec.parameters for spec in specs], [one.people for one in hinted]
+    result, reached = _make(loaded, prompt, num, settings, known, verify, best_of, target_fidelity)
     for notice in result.notices:
         note(f"notice: {notice}")
     for image, path in zip(result.images, paths, strict=True):
@@ -99,12 +99,15 @@ def _make(
     prompt: str,
     num: int,
     settings: dict[str, Any],
-    parameters: list[dict[str, Any]],
+    known: tuple[list[dict[str, Any]], list[Any]],
     verify: bool,
     best_of: int,
     target: float | None,
 ) -> tuple[Any, bool]:
-    """The pictures, verified, chosen or searched for as asked; and whether a target was reached."""
+    """The pictures, verified, chosen or searched for as asked; and whether a target was reached.
+
+    ``known`` of the hints: the annotators' parameters and, for poses, the people, one of each a control.
+    """
     from hackamore.generate import generate
 
     if not (verify or best_of > 1 or target is not None):
@@ -113,7 +116,7 @@ def _make(
 
     from hackamore.evaluation import verify as checked
 
-    judge = checked.Judge(settings["controls"], parameters)
+    judge = checked.Judge(settings["controls"], *known)
     if target is not None:
         return _search(checked, loaded, prompt, num, settings, judge, target)
     with progress_bar("generating", 100) as show:

@@ -13,8 +13,9 @@ from hackamore.bases.base import Base
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture
+from hackamore.core.skeleton import People
 from hackamore.evaluation.fidelity import KINDS, scores
-from hackamore.evaluation.score import Score
+from hackamore.evaluation.score import Reading, Score
 from hackamore.generate import Image, Progress, Result, generate
 from hackamore.sampling.loop import Prefix
 
@@ -23,21 +24,29 @@ LARGEST_SCALE = 2.0
 CLOSE = 0.025
 """A search is content when the figure reaches its target by no more than this share of it."""
 MOST_PROBES = 10
-NO_FIGURE = ("pose",)
-"""Kinds whose figure needs more than the hint's picture."""
 
 
 class Judge:
     """Who scores the pictures of a generation: for each unit the figures of its kind, none where there are none.
 
     ``parameters`` are those of the annotators that made the hints, one mapping a unit, so that a picture is read back
-    as its hint was made.
+    as its hint was made. ``people``: for a pose whom its hint shows, since a drawing alone has no figure.
     """
 
-    def __init__(self, units: Sequence[Unit], parameters: Sequence[Mapping[str, Any]] | None = None) -> None:
-        told = parameters or [{}] * len(units)
-        self.hints = [unit.pictures for unit in units]
-        self.scores = [_scores(unit, words) for unit, words in zip(units, told, strict=True)]
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        parameters: Sequence[Mapping[str, Any]] | None = None,
+        people: Sequence[People | None] | None = None,
+    ) -> None:
+        told, shown = parameters or [{}] * len(units), people or [None] * len(units)
+        self.hints: list[Sequence[Reading]] = [
+            unit.pictures if who is None else [who] for unit, who in zip(units, shown, strict=True)
+        ]
+        self.scores = [
+            () if unit.control.condition == "pose" and who is None else _scores(unit, words)
+            for unit, words, who in zip(units, told, shown, strict=True)
+        ]
         self.notices = [
             f"{unit.control.name} has no control-fidelity figure (kind {unit.control.condition or 'unknown'})"
             for unit, known in zip(units, self.scores, strict=True)
@@ -53,7 +62,7 @@ class Judge:
         for known, hints in zip(self.scores, self.hints, strict=True):
             hint = hints[k if len(hints) > 1 else 0]
             reading = known[0].read(picture) if known else None
-            told = {score.name: score.compare(reading, hint) for score in known}  # type: ignore[arg-type]
+            told = {score.name: score.compare(reading, hint) for score in known} if reading is not None else {}
             found.append({name: figure for name, figure in told.items() if math.isfinite(figure)})
         return found
 
@@ -185,9 +194,9 @@ def _silent_prefix(unit: Unit, steps: int) -> Prefix | None:
 
 def _scores(unit: Unit, parameters: Mapping[str, Any]) -> tuple[Score, ...]:
     kind = unit.control.condition
-    if kind not in KINDS or kind in NO_FIGURE:
+    if kind not in KINDS:
         return ()
-    return scores(kind, **({} if kind == "seg" else parameters))
+    return scores(kind, **({} if kind in ("seg", "pose") else parameters))
 
 
 def _needs_figure(judge: Judge) -> None:
