@@ -39,7 +39,7 @@ SIDE = 128
 """It reads pictures at about this size, as it was trained: others are scaled to the same area and back."""
 REACH = 16.0
 """The unit of the displacements from a person's centre to the joints, in pixels."""
-LEAST_CENTRE, LEAST_JOINT = 0.3, 0.15
+LEAST_CENTRE, LEAST_JOINT = 0.2, 0.1
 
 
 @dataclass(frozen=True)
