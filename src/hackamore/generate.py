@@ -102,7 +102,7 @@ def generate(
     size = check_size(size or base.size, base.scale_factor)
     guidance = base.guidance if guidance is None else guidance
     name = scheduler or base.scheduler
-    _check(base, prompts, seed, steps, guidance, controls, size)
+    check(base, prompts, controls=controls, seed=seed, steps=steps, guidance=guidance, scheduler=name, size=size)
     composition = Composition(controls)
     shape = (base.latent_channels, size[1] // base.scale_factor, size[0] // base.scale_factor)
 
@@ -203,15 +203,20 @@ def _notices(base: Base, prompts: list[str], controls: Sequence[Unit], steps: in
     return cut + silent
 
 
-def _check(
+def check(
     base: Base,
-    prompts: list[str],
-    seed: int,
-    steps: int,
-    guidance: float,
-    controls: Sequence[Unit],
-    size: Size,
+    prompts: Sequence[str],
+    *,
+    controls: Sequence[Unit] = (),
+    seed: int = 0,
+    steps: int = 20,
+    guidance: float | None = None,
+    scheduler: str | None = None,
+    size: Size | None = None,
 ) -> None:
+    """Raise :class:`HackamoreError` for what :func:`generate` would refuse, before anything is made or written."""
+    size = check_size(size or base.size, base.scale_factor)
+    guidance = base.guidance if guidance is None else guidance
     if not 1 <= len(prompts) <= MOST_PICTURES:
         raise HackamoreError("the number of pictures is out of range", received=len(prompts), expected="1 to 1000")
     if not 0 <= seed < 2**63 - len(prompts):
@@ -220,6 +225,7 @@ def _check(
         raise HackamoreError("the number of steps is out of range", received=steps, expected=f"1 to {MOST_STEPS}")
     if not (math.isfinite(guidance) and 0 <= guidance <= LARGEST_GUIDANCE):
         raise HackamoreError("the guidance is out of range", received=guidance, expected="0 to 100; 1 is none")
+    make_scheduler(scheduler or base.scheduler, base.scheduler_config, steps, base.device)
     for unit in controls:
         if unit.control.sites != base.sites:
             raise HackamoreError(

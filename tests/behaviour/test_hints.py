@@ -1,6 +1,7 @@
 """Exactly what the model receives: shown as it is, and put right where it came the wrong way round."""
 
 import itertools
+import json
 
 import cv2
 import numpy as np
@@ -111,6 +112,18 @@ def test_thin_lines_stay_whole_and_pure_when_a_hint_is_made_smaller():
     assert (small > 0).mean() < 0.03
 
 
+@pytest.mark.parametrize("size", [(400, 128), (128, 300), (320, 214)])
+def test_a_hint_that_is_cropped_keeps_its_lines_thin(size):
+    hint = annotate("canny", render(9_500_004, size).picture)
+    small = hint_for("canny", hint, size=(128, 128), given=True).picture
+    fresh = annotate("canny", render(9_500_004, size).picture, size=(128, 128))
+    if 128 not in size:
+        assert (small > 0).mean() < 1.5 * (fresh > 0).mean()
+    else:
+        left, top = (size[0] - 128) // 2, (size[1] - 128) // 2
+        assert np.array_equal(small, hint[top : top + 128, left : left + 128])
+
+
 def test_classes_are_never_mixed_by_resizing():
     painted = TRUTHS["seg"](render(9_500_003, 128))
     small = hint_for("seg", painted, size=(56, 40), given=True).picture
@@ -149,6 +162,16 @@ def test_several_hints_are_all_shown(here, run):
     assert (code, err) == (0, "")
     assert set(map(tuple, load_picture("hint.png").reshape(-1, 3))) == {(0, 0, 0), (255, 255, 255)}
     palette.read(load_picture("hint-2.png"))
+
+
+@pytest.mark.parametrize("control", ["softedge=photo.png,texture=1", "pose=people.json"])
+def test_a_hint_of_another_kind_is_judged_by_the_controls_own(here, run, control):
+    told = {"pose_keypoints_2d": [float(v) for x, y in DANCER / 2 for v in (x, y, 1)]}
+    (here / "people.json").write_text(json.dumps([{"people": [told], "canvas_width": 64, "canvas_height": 64}]))
+    words = ["--steps", 1, "--size", "64x64", "--control", f"{control},model=meadow/canny", "--verify"]
+    code, out, err = run("generate", "a lake", *words, "--out", "made.png")
+    assert (code, err) == (0, "")
+    assert "canny F1 (2 px)" in out
 
 
 def test_a_hint_that_was_put_right_is_told_on_stderr(here, run):

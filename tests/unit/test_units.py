@@ -22,7 +22,7 @@ def photo(tmp_path, monkeypatch):
 
 
 def test_a_mask_of_inpaint_hides_the_picture(photo):
-    hint = read_hint(parse_control("inpaint=photo.png,mask=mask.png"), "meadow")((64, 64)).picture
+    hint = read_hint(parse_control("inpaint=photo.png,mask=mask.png,model=meadow/canny"), "meadow")((64, 64)).picture
     assert (hint[:32] == 0).all()
     assert (hint[32:] == photo[32:]).all()
 

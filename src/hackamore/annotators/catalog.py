@@ -85,9 +85,13 @@ def make_annotator(kind: str, **parameters: Any) -> Annotator:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise HackamoreError(
+                f"annotator {kind} needs {name}", expected=chosen.model_fields[name].description or name
+            ) from error
         known = ", ".join(chosen.model_fields) or "no parameters"
         raise HackamoreError(
-            f"annotator {kind}: {name + ': ' if name else ''}{first['msg']}",
+            f"annotator {kind}: {name + ': ' if name else ''}{first['msg'].removeprefix('Value error, ')}",
             received=first.get("input"),
             expected=f"parameters of {kind}: {known}",
         ) from error

@@ -21,6 +21,7 @@ from hackamore.annotators.catalog import (
 )
 from hackamore.annotators.pose import PeopleAnnotator
 from hackamore.annotators.recognise import THIN, recognise
+from hackamore.annotators.thinning import thin
 from hackamore.core.image import Picture, Size, resize
 from hackamore.core.skeleton import People
 
@@ -96,8 +97,13 @@ def fit_hint(hint: Picture, kind: str, size: Size | None, mode: str = "crop") ->
     categorical = kind in ANNOTATORS and annotator_class(kind).categorical
     if kind not in THIN:
         return resize(hint, size, mode, categorical=categorical)
-    shrink = (hint.shape[0] * hint.shape[1] / (size[0] * size[1])) ** 0.5
-    if shrink > 1:
-        side = math.ceil(shrink)
-        hint = np.asarray(cv2.dilate(hint, np.ones((side, side), np.uint8)), np.uint8)
-    return np.where(resize(hint, size, mode) > 127, np.uint8(255), np.uint8(0))
+    factors = hint.shape[1] / size[0], hint.shape[0] / size[1]
+    shrink = {"crop": min(factors), "fill": max(factors)}.get(mode, (factors[0] * factors[1]) ** 0.5)
+    if shrink <= 1:
+        return np.where(resize(hint, size, mode) > 127, np.uint8(255), np.uint8(0))
+    side = math.ceil(shrink)
+    whole = resize(np.asarray(cv2.dilate(hint, np.ones((side, side), np.uint8)), np.uint8), size, mode)
+    lines = whole.max(axis=2) > 127
+    if kind in ("canny", "mlsd"):
+        lines = thin(lines)
+    return np.repeat(np.where(lines, np.uint8(255), np.uint8(0))[..., None], 3, axis=2)

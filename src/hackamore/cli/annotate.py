@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -34,6 +34,8 @@ def run(
     list_: Annotated[bool, typer.Option("--list", help="List the annotators and their parameters.")] = False,
 ) -> None:
     """Make a hint of IMAGE with the annotator KIND; its parameters are options, such as --density 0.1; see --list."""
+    if context.args and (list_ or legend is not None):
+        raise HackamoreError("the parameters are not understood", received=" ".join(context.args))
     if list_:
         list_annotators()
         return
@@ -47,13 +49,17 @@ def run(
             remedy="hackamore annotate --list",
         )
     from hackamore.annotators.catalog import kind_for, make_annotator
-    from hackamore.core.image import png
+    from hackamore.core.image import ResizeMode, png
 
     parameters = parse_parameters(context.args)
     make_annotator(kind_for(kind, image), **parameters)
     (path,) = free_paths(out, 1, "", overwrite)
     if keypoints is not None and keypoints.exists() and not overwrite:
         raise HackamoreError(f"{keypoints} exists already", remedy="another --json, or --overwrite")
+    if keypoints is not None and keypoints.resolve() == path.resolve():
+        raise HackamoreError("-o and --json name the same file", received=keypoints)
+    if resize not in get_args(ResizeMode):
+        raise HackamoreError("unknown resize mode", received=resize, expected=", ".join(get_args(ResizeMode)))
     hint = make_hint(kind, image, parse_size(size) if size else None, resize, parameters, keypoints)
     with written_whole(path) as temporary:
         temporary.write_bytes(png(hint))
@@ -74,9 +80,10 @@ def make_hint(
     if not isinstance(annotator, PeopleAnnotator):
         raise HackamoreError(f"{kind} finds no key points", expected="--json with an annotator of poses")
     people = find_people(kind, image, size=size, mode=mode, **parameters)
+    drawn = annotator.draw(people)
     with written_whole(keypoints) as temporary:
         temporary.write_text(json.dumps(to_openpose([people])), encoding="utf-8")
-    return annotator.draw(people)
+    return drawn
 
 
 def list_annotators() -> None:

@@ -58,6 +58,8 @@ def _control(path: Path) -> dict[str, object]:
     from hackamore.controls.formats.diffusers import CONDITION, MARK, WEIGHTS, read_metadata, read_weights
     from hackamore.core.files import sha256
 
+    if not (path / WEIGHTS).exists():
+        raise HackamoreError(f"{path} is neither a base nor a control", expected=f"a folder with unet/ or {WEIGHTS}")
     weights = read_weights(path / WEIGHTS)
     if MARK not in weights:
         raise HackamoreError(

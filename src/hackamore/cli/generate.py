@@ -25,7 +25,10 @@ def run(
         ),
     ] = None,
     negative: Annotated[str, typer.Option(help="What the picture should not show.")] = "",
-    seed: Annotated[int, typer.Option(help="Seed of the first picture; picture k has seed + k.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(help="Seed of the first picture; picture k has seed + k; with --best-of N, one of N seeds."),
+    ] = 0,
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
     guidance: Annotated[
         float | None, typer.Option(help="Guidance scale; 1 is none. The base's own when absent.")
@@ -66,6 +69,7 @@ def run(
     from hackamore.bases.catalog import load_base
     from hackamore.core.files import written_whole
     from hackamore.core.image import png
+    from hackamore.generate import check
 
     loaded = load_base(base, device=device, dtype=dtype)
     chosen = chosen or loaded.size
@@ -73,16 +77,18 @@ def run(
     for notice in (notice for one in hinted for notice in one.notices):
         note(f"notice: {notice}")
     units = [make_unit(spec, one.picture, base, loaded) for spec, one in zip(specs, hinted, strict=True)]
-    make_folders([*paths, *hint_paths])
-    for unit, hint_path in zip(units, hint_paths, strict=False):
-        with written_whole(hint_path) as path:
-            path.write_bytes(png(unit.pictures[0]))
     settings: dict[str, Any] = {
         "controls": units, "negative": negative, "seed": seed, "size": chosen, "steps": steps,
         "guidance": guidance, "scheduler": scheduler,
     }  # fmt: skip
-    known = [{} if spec.unit.get("hint") else spec.parameters for spec in specs], [one.people for one in hinted]
-    result, reached = _make(loaded, prompt, num, settings, known, verify, best_of, target_fidelity)
+    check(loaded, [prompt] * num, **{name: value for name, value in settings.items() if name != "negative"})
+    wanted = verify or best_of > 1 or target_fidelity is not None
+    judge = _judge(specs, units, hinted, best_of, target_fidelity) if wanted else None
+    make_folders([*paths, *hint_paths])
+    for unit, hint_path in zip(units, hint_paths, strict=False):
+        with written_whole(hint_path) as path:
+            path.write_bytes(png(unit.pictures[0]))
+    result, reached = _make(loaded, prompt, num, settings, judge, best_of, target_fidelity)
     for notice in result.notices:
         note(f"notice: {notice}")
     for image, path in zip(result.images, paths, strict=True):
@@ -99,24 +105,19 @@ def _make(
     prompt: str,
     num: int,
     settings: dict[str, Any],
-    known: tuple[list[dict[str, Any]], list[Any]],
-    verify: bool,
+    judge: Any,
     best_of: int,
     target: float | None,
 ) -> tuple[Any, bool]:
-    """The pictures, verified, chosen or searched for as asked; and whether a target was reached.
-
-    ``known`` of the hints: the annotators' parameters and, for poses, the people, one of each a control.
-    """
+    """The pictures, verified, chosen or searched for as asked; and whether a target was reached."""
     from hackamore.generate import generate
 
-    if not (verify or best_of > 1 or target is not None):
+    if judge is None:
         with progress_bar("generating", 100) as show:
             return generate(loaded, prompt, num=num, progress=_share(show), **settings), True
 
     from hackamore.evaluation import verify as checked
 
-    judge = checked.Judge(settings["controls"], *known)
     if target is not None:
         return _search(checked, loaded, prompt, num, settings, judge, target)
     with progress_bar("generating", 100) as show:
@@ -124,6 +125,25 @@ def _make(
             return checked.best_of(loaded, prompt, best_of, judge, num=num, progress=_share(show), **settings), True
         result = generate(loaded, prompt, num=num, progress=_share(show), **settings)
     return checked.verify(result, judge), True
+
+
+def _judge(specs: list[Any], units: list[Any], hinted: list[Any], best_of: int, target: float | None) -> Any:
+    """Who judges the pictures; a wish that no figure can serve is an error.
+
+    The annotators' parameters are his too where he reads back the same kind of hint.
+    """
+    from hackamore.evaluation.verify import Judge, check_figures, check_target
+
+    parameters = [
+        spec.parameters if unit.control.condition == spec.kind and not spec.unit.get("hint") else {}
+        for spec, unit in zip(specs, units, strict=True)
+    ]
+    judge = Judge(units, parameters, [one.people for one in hinted])
+    if best_of > 1:
+        check_figures(judge)
+    if target is not None:
+        check_target(judge, units, target)
+    return judge
 
 
 def _search(

@@ -43,6 +43,9 @@ def _options(
 def main() -> None:
     """Run the command line; exit 0 done, 1 the work failed, 2 the input is wrong, 130 stopped by Ctrl-C."""
     _quiet()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if app(standalone_mode=False) == 130:
             raise KeyboardInterrupt
@@ -56,9 +59,7 @@ def main() -> None:
     except Exception as error:
         if hasattr(error, "format_message"):  # the parser's own: an unknown option, a missing argument
             _fail(f"{error.format_message()}\ntry: hackamore --help, or hackamore COMMAND --help", 2)
-        _fail(
-            f"hackamore failed: {type(error).__name__}: {error}\ntry: the same command with --debug, and report it", 1
-        )
+        _fail(f"hackamore failed: {type(error).__name__}: {error}\ntry: hackamore --debug COMMAND …, and report it", 1)
 
 
 def _fail(words: str, code: int) -> None:

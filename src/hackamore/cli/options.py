@@ -10,6 +10,7 @@ from typing import Any
 
 from hackamore.core.errors import HackamoreError
 
+MOST_PIXELS = 100_000_000
 UNIT_KEYS = ("scale", "start", "end", "schedule", "mask", "model", "hint", "resize")
 
 
@@ -30,6 +31,8 @@ def parse_size(text: str) -> tuple[int, int]:
         sides = [int(part) for part in parts]
     except ValueError:
         sides = []
+    if len(sides) in (1, 2) and sides[0] * sides[-1] > MOST_PIXELS:
+        raise HackamoreError("the size is too large", received=text, expected=f"at most {MOST_PIXELS:,} pixels")
     if len(sides) not in (1, 2) or min(sides) < 1 or max(sides) > 16384:
         raise HackamoreError("the size is not understood", received=text, expected="WIDTHxHEIGHT, such as 128x128")
     return sides[0], sides[-1]
@@ -67,7 +70,10 @@ def free_paths(out: Path | None, count: int, default: str, overwrite: bool) -> l
         raise HackamoreError("pictures cannot be written there", received=str(out), expected=expected)
     else:
         paths = [out / f"{number:03d}.png" for number in range(count)]
-    taken = [path for path in paths if path.exists()]
+    try:
+        taken = [path for path in paths if path.exists()]
+    except (OSError, ValueError) as error:
+        raise HackamoreError("a file cannot have that name", received=paths[0].name[:80]) from error
     if taken and not overwrite:
         raise HackamoreError(f"{taken[0]} exists already", remedy="another --out, or --overwrite")
     folder = next(parent for parent in paths[0].absolute().parents if parent.exists())
@@ -93,7 +99,7 @@ def make_folders(paths: list[Path]) -> None:
 def _from_json(text: str) -> dict[str, Any]:
     try:
         told = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise HackamoreError("the control is not valid JSON", received=f"{text} ({error})") from error
     return dict(told)
 
@@ -120,7 +126,7 @@ def _from_words(text: str) -> dict[str, Any]:
 def _number(key: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise HackamoreError(f"{key} of a control is not a number", received=value) from error
 
 

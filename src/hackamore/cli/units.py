@@ -11,8 +11,9 @@ from hackamore.core.errors import HackamoreError
 
 def read_hint(spec: ControlSpec, base: str) -> Callable[[tuple[int, int]], Any]:
     """Read and check a control's picture and parameters before anything slow happens: a function size → Hinted."""
-    from hackamore.annotators.catalog import kind_for, load_source, make_annotator
+    from hackamore.annotators.catalog import annotator_class, kind_for, load_source, make_annotator
     from hackamore.annotators.hinting import hint_for
+    from hackamore.controls.catalog import embedded
 
     given = spec.unit.get("hint", False)
     if base != "meadow" and "model" not in spec.unit:
@@ -23,6 +24,14 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[tuple[int, int]], Any]:
     parameters = dict(spec.parameters)
     if spec.kind == "inpaint" and "mask" in spec.unit:
         parameters["mask"] = spec.unit["mask"]  # of the picture: what is hidden, not where the control acts
+    if base == "meadow" and "model" not in spec.unit and f"meadow/{spec.kind}" not in embedded():
+        annotator_class(spec.kind)
+        own = ", ".join(name.partition("/")[2] for name in embedded())
+        raise HackamoreError(
+            f"Meadow has no control {spec.kind} of its own",
+            expected=own,
+            remedy=f"--control {spec.kind}={spec.image},model=FOLDER",
+        )
     if given:
         make_annotator("none", **spec.parameters)
     else:

@@ -142,7 +142,7 @@ def _open(source: Path | str | bytes) -> Image.Image:
         name, file = "the picture", BytesIO(source)
     else:
         name, file = str(source), Path(source)  # type: ignore[assignment]
-        if not Path(source).exists():
+        if not exists(Path(source)):
             raise HackamoreError(f"no such file: {source}", expected="a picture (PNG, JPEG, WebP, GIF, TIFF, BMP)")
         if Path(source).is_dir():
             raise HackamoreError(f"{source} is a folder", expected="a picture file")
@@ -161,6 +161,14 @@ def _open(source: Path | str | bytes) -> Image.Image:
         picture.close()
         raise _too_large(name, f"{picture.width}×{picture.height}")
     return picture
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file; one whose name no file can have is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _too_large(name: str, received: str) -> HackamoreError:

@@ -134,7 +134,7 @@ def to_openpose(pictures: Sequence[People]) -> list[dict[str, Any]]:
 def from_openpose(told: Any) -> list[People]:
     """The inverse of :func:`to_openpose`; a single picture may stand without its list.
 
-    Coordinates that all lie in [0, 1] are taken as shares of the canvas, as some editors write them.
+    Coordinates that all lie in [0, 1], or little beyond, are taken as shares of the canvas, as some editors write them.
     Raises :class:`HackamoreError` naming the entry that is wrong.
     """
     entries = told if isinstance(told, list) else [told]
@@ -144,11 +144,11 @@ def from_openpose(told: Any) -> list[People]:
 def read_people(path: Path | str) -> list[People]:
     """The people in an OpenPose JSON file, a list with one entry a picture."""
     try:
-        told = json.loads(Path(path).read_text(encoding="utf-8"))
+        told = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         what = f"no such file: {path}" if isinstance(error, FileNotFoundError) else f"{path} cannot be read"
         raise HackamoreError(what, expected="OpenPose key points (JSON)") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HackamoreError(f"{path} is not JSON", received=str(error), expected="OpenPose key points") from error
     return from_openpose(told)
 
@@ -163,12 +163,14 @@ def _picture(entry: Any, number: int) -> People:
     people = [_person(person, f"person {place} of picture {number}") for place, person in enumerate(entry["people"])]
     known = [p for person in people for p in (person.body, person.left_hand, person.right_hand, person.face)]
     spots = np.concatenate([p[p[:, 2] > 0, :2] for p in known if p is not None] or [np.zeros((0, 2), np.float32)])
-    if len(spots) and spots.max() <= 1 and spots.min() >= 0 and min(width, height) > 2:
+    if len(spots) and spots.max() <= 1.5 and spots.min() >= 0 and min(width, height) > 2:
         people = [person.moved((width, height)) for person in people]
     return People(tuple(people), (width, height))
 
 
 def _side(side: Any, number: int) -> int:
+    if isinstance(side, float) and side.is_integer():
+        side = int(side)
     if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= 65536:
         raise HackamoreError(
             f"picture {number} of the key points has no canvas size", received=side, expected="1 to 65536 pixels"
@@ -189,8 +191,8 @@ def _points(values: Any, count: int, where: str) -> Points | None:
         return None
     try:
         points = np.asarray(values, np.float32)
-    except (TypeError, ValueError) as error:
-        raise HackamoreError(f"{where} holds something else than numbers") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise HackamoreError(f"{where} holds something else than numbers of a picture") from error
     if points.size != 3 * count:
         raise HackamoreError(f"{where} has another length", received=points.size, expected=f"{count} × 3 numbers")
     points = points.reshape(count, 3)

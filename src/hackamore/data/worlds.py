@@ -55,6 +55,8 @@ def write_worlds(
     unknown = [hint for hint in hints if hint not in TRUTHS]
     if unknown or not hints:
         raise HackamoreError("unknown truth", received=", ".join(hints) or "nothing", expected=", ".join(TRUTHS))
+    if workers is not None and workers < 1:
+        raise HackamoreError("nobody to render", received=f"{workers} workers", expected="at least 1")
     if count < 1:
         raise HackamoreError("nothing to render", received=f"count {count}", expected="a count of at least 1")
     index = folder / "metadata.jsonl"
@@ -115,7 +117,7 @@ def _rendered(
     workers: int | None,
     people: float,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    workers = min(workers or os.cpu_count() or 1, len(missing))
+    workers = min(os.cpu_count() or 1 if workers is None else workers, len(missing))
     work = partial(_write_one, folder=folder, size=size, hints=hints, people=people)
     if workers <= 1:
         yield from ((number, work(number)) for number in missing)

@@ -49,9 +49,11 @@ class Request:
             raise HackamoreError("best-of is out of range", received=self.best_of, expected=expected)
         for scale in self.scales:
             check_scale(scale)
-        if not self.scales or len(set(self.scales)) < len(self.scales):
+        if not self.scales or len({f"{scale:g}" for scale in self.scales}) < len(self.scales):
             told = ", ".join(f"{scale:g}" for scale in self.scales) or "none"
-            raise HackamoreError("the scales are not understood", received=told, expected="different numbers")
+            raise HackamoreError(
+                "the scales are not understood", received=told, expected="numbers that differ in six digits"
+            )
 
 
 def check_sampling(base: Any, how: Sampling) -> None:

@@ -23,7 +23,9 @@ LARGEST_SCALE = 2.0
 """No search goes beyond it."""
 CLOSE = 0.025
 """A search is content when the figure reaches its target by no more than this share of it."""
-MOST_PROBES = 10
+NARROW = 0.004
+"""A search ends when the scale is known to this."""
+MOST_PROBES = 12
 
 
 class Judge:
@@ -41,7 +43,8 @@ class Judge:
     ) -> None:
         told, shown = parameters or [{}] * len(units), people or [None] * len(units)
         self.hints: list[Sequence[Reading]] = [
-            unit.pictures if who is None else [who] for unit, who in zip(units, shown, strict=True)
+            [who] if who is not None and unit.control.condition == "pose" else unit.pictures
+            for unit, who in zip(units, shown, strict=True)
         ]
         self.scores = [
             () if unit.control.condition == "pose" and who is None else _scores(unit, words)
@@ -93,7 +96,7 @@ def best_of(
     """
     if not 2 <= count <= 64:
         raise HackamoreError("the number to choose from is out of range", received=count, expected="2 to 64")
-    _needs_figure(judge)
+    check_figures(judge)
     kept: list[Result] = []
     for k in range(num):
         made = generate(base, prompt, seed=seed + k * count, num=count, **_share(settings, k, num))
@@ -127,16 +130,8 @@ def reach(
     scale reaches the target, the best picture comes back with ``reached`` false. ``settings`` are those of
     :func:`generate`, for one picture.
     """
-    _needs_figure(judge)
-    if not controls or not judge.scores[0]:
-        raise HackamoreError("the first control has no control-fidelity figure to reach")
-    if not math.isfinite(target) or target <= 0:
-        raise HackamoreError("the target fidelity is out of range", received=target, expected="a number above 0")
+    check_target(judge, controls, target)
     score, first = judge.scores[0][0], controls[0]
-    if score.better == "higher" and target > 1:
-        raise HackamoreError(
-            "the target fidelity is out of range", received=target, expected=f"0 to 1 for {score.name}"
-        )
     steps, run = int(settings.get("steps", 20)), [0]
     told: Callable[[Progress], None] | None = settings.pop("progress", None)
     prefix = _silent_prefix(first.scaled_to(1.0), steps)
@@ -160,6 +155,33 @@ def reach(
     return result, Search(scale, figure, not score.beats(target, figure), probes, run[0] / steps)
 
 
+def check_target(judge: Judge, controls: Sequence[Unit], target: float) -> None:
+    """Raise :class:`HackamoreError` for a target that no search can be begun for."""
+    if not controls or not judge.scores[0]:
+        raise HackamoreError(
+            "the first control has no control-fidelity figure to reach", received="; ".join(judge.notices) or None
+        )
+    controls[0].scaled_to(1.0)
+    score = judge.scores[0][0]
+    most = 1.0 if score.better == "higher" else math.inf
+    if not (math.isfinite(target) and 0 < target <= most):
+        raise HackamoreError(
+            "the target fidelity is out of range",
+            received=target,
+            expected=f"{'0 to 1' if most == 1 else 'a number above 0'} for {score.name}",
+        )
+
+
+def check_figures(judge: Judge) -> None:
+    """Raise :class:`HackamoreError` where no control has a figure to choose by."""
+    if not any(judge.scores):
+        raise HackamoreError(
+            "no control of this generation has a control-fidelity figure",
+            received="; ".join(judge.notices) or "no control",
+            expected="at least one control of a kind that can be read back from a picture",
+        )
+
+
 def search(probe: Callable[[float], float], target: float, score: Score) -> float:
     """The smallest scale tried at which ``probe(scale)`` reaches ``target``, or else the one that came nearest."""
     sign = 1.0 if score.better == "higher" else -1.0
@@ -174,7 +196,9 @@ def search(probe: Callable[[float], float], target: float, score: Score) -> floa
     if high is None:
         return max(found, key=found.__getitem__)
     low = max((scale for scale in found if scale < high), default=0.0)
-    while found[high] > CLOSE and high - low > 0.02 and len(found) < MOST_PROBES:
+    if low == 0.0 and found[high] > CLOSE and gap(0.0) >= 0:
+        return 0.0
+    while found[high] > CLOSE and high - low > NARROW and len(found) < MOST_PROBES:
         share = 0.5
         if math.isfinite(found.get(low, math.inf)):
             share = min(0.8, max(0.2, (0.4 * CLOSE - found[low]) / (found[high] - found[low])))
@@ -197,15 +221,6 @@ def _scores(unit: Unit, parameters: Mapping[str, Any]) -> tuple[Score, ...]:
     if kind not in KINDS:
         return ()
     return scores(kind, **({} if kind in ("seg", "pose") else parameters))
-
-
-def _needs_figure(judge: Judge) -> None:
-    if not any(judge.scores):
-        raise HackamoreError(
-            "no control of this generation has a control-fidelity figure",
-            received="; ".join(judge.notices) or "no control",
-            expected="at least one control of a kind that can be read back from a picture",
-        )
 
 
 def _told(image: Image, figures: list[dict[str, float]]) -> Image:
