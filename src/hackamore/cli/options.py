@@ -11,6 +11,8 @@ from typing import Any
 from hackamore.core.errors import HackamoreError
 
 MOST_PIXELS = 100_000_000
+LONGEST_NAME = 200
+"""Bytes of a file's name; what is written beside it while it is not whole has a longer one."""
 UNIT_KEYS = ("scale", "start", "end", "schedule", "mask", "model", "hint", "resize")
 
 
@@ -63,6 +65,8 @@ def parse_control(text: str) -> ControlSpec:
 def free_paths(out: Path | None, count: int, default: str, overwrite: bool) -> list[Path]:
     """Where ``count`` pictures go: a file for one, a folder for several; an existing file is an error."""
     out = out or Path(default)
+    if len(os.fsencode(out.name)) > LONGEST_NAME:
+        raise HackamoreError("a file cannot have that name", received=out.name[:80], expected=f"{LONGEST_NAME} bytes")
     if count == 1 and out.suffix.lower() == ".png" and not out.is_dir():
         paths = [out]
     elif out.suffix and not out.is_dir():
@@ -70,10 +74,7 @@ def free_paths(out: Path | None, count: int, default: str, overwrite: bool) -> l
         raise HackamoreError("pictures cannot be written there", received=str(out), expected=expected)
     else:
         paths = [out / f"{number:03d}.png" for number in range(count)]
-    try:
-        taken = [path for path in paths if path.exists()]
-    except (OSError, ValueError) as error:
-        raise HackamoreError("a file cannot have that name", received=paths[0].name[:80]) from error
+    taken = [path for path in paths if path.exists()]
     if taken and not overwrite:
         raise HackamoreError(f"{taken[0]} exists already", remedy="another --out, or --overwrite")
     folder = next(parent for parent in paths[0].absolute().parents if parent.exists())
