@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from hackamore.core.recipe import Recipe as Recipe
     from hackamore.core.recipe import read_recipe as read_recipe
     from hackamore.core.residuals import Residuals as Residuals
-    from hackamore.evaluation.evaluate import evaluate as evaluate
     from hackamore.evaluation.verify import Judge as Judge
     from hackamore.evaluation.verify import best_of as best_of
     from hackamore.evaluation.verify import reach as reach
@@ -48,7 +47,6 @@ _HOMES = {
     "Unit": "controls.unit",
     "annotate": "annotators.catalog",
     "best_of": "evaluation.verify",
-    "evaluate": "evaluation.evaluate",
     "generate": "generate",
     "hint_for": "annotators.hinting",
     "load_base": "bases.catalog",

@@ -103,6 +103,11 @@ def generate(
     guidance = base.guidance if guidance is None else guidance
     name = scheduler or base.scheduler
     check(base, prompts, controls=controls, seed=seed, steps=steps, guidance=guidance, scheduler=name, size=size)
+    known = (prompts, negative, seed, size, steps, guidance, name)
+    if prefix is not None and (len(prompts) != 1 or not prefix.belongs_to(known)):
+        raise HackamoreError(
+            "a prefix is shared by runs of one and the same picture", received=f"{len(prompts)} pictures"
+        )
     composition = Composition(controls)
     shape = (base.latent_channels, size[1] // base.scale_factor, size[0] // base.scale_factor)
 

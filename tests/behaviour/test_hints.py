@@ -96,6 +96,26 @@ def test_an_edge_map_given_as_a_picture_is_not_annotated_again(flip):
     assert np.array_equal(made.picture, edges)
 
 
+def test_other_names_of_a_kind_are_looked_at_alike():
+    drawing = annotate("scribble", render(9_500_001, 128).picture)
+    for kind in ("sketch", "scribble_hed", "softedge_hed", "lineart_anime", "mlsd_network"):
+        assert "black on white" in recognise(255 - drawing, "scribble" if kind == "sketch" else kind).notices[0]
+    assert "BGR" in recognise(np.ascontiguousarray(dancer()[..., ::-1]), "pose").notices[0]
+    assert np.array_equal(hint_for("sketch", 255 - drawing, given=True).picture, drawing)
+
+
+def test_parameters_are_never_dropped():
+    edges = annotate("canny", render(9_500_001, 128).picture)
+    assert hint_for("canny", edges, density=0.02).notices == ()
+
+
+def test_an_ade20k_painting_is_a_hint():
+    painted = palette.ADE20K.paint(np.arange(64, dtype=np.uint8).repeat(64).reshape(64, 64) % 150)
+    made = hint_for("seg", painted, given=True)
+    assert made.notices == ()
+    assert np.array_equal(made.picture, painted)
+
+
 def test_a_depth_hint_upside_down_is_noticed():
     depth = TRUTHS["depth"](render(9_500_002, 128))
     assert recognise(depth, "depth").notices == ()

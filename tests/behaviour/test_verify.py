@@ -8,6 +8,7 @@ from hackamore.annotators.canny import Canny
 from hackamore.annotators.hinting import hint_for
 from hackamore.controls.branch import new_control
 from hackamore.controls.catalog import load_control
+from hackamore.core import palette
 from hackamore.core.errors import HackamoreError
 from hackamore.core.recipe import read_recipe
 from hackamore.evaluation.fidelity import scores
@@ -152,3 +153,28 @@ def test_a_pose_is_judged_by_its_people(meadow):
     assert set(figures) <= {score.name for score in scores("pose")}
     assert 0 <= figures[scores("pose")[0].name] <= 1
     assert "no control-fidelity figure" in Judge([unit]).notices[0]
+
+
+def test_a_prefix_belongs_to_one_picture(sd1):
+    told = {"size": (64, 64), "steps": 4}
+    prefix = Prefix(2)
+    generate(sd1, "a red circle", seed=1, prefix=prefix, **told)
+    for wrong in ({"seed": 2}, {"seed": 1, "num": 2}):
+        with pytest.raises(HackamoreError, match="one and the same picture"):
+            generate(sd1, "a red circle", prefix=prefix, **wrong, **told)
+
+
+def test_best_of_takes_one_hint(meadow, edges, hint):
+    unit = edges.unit(torch.rand(2, 3, 64, 64))
+    with pytest.raises(HackamoreError, match="one hint at a time"):
+        best_of(meadow, PROMPT, 2, Judge([unit]), num=2, controls=[unit], **SETTINGS)
+
+
+def test_a_segmentation_kept_as_jpeg_has_a_figure_and_one_of_another_palette_has_none(meadow):
+    painted = render(9_500_003, 64)
+    control = load_control("meadow/seg", meadow)
+    near = palette.paint(painted.segmentation).astype(int) + np.random.default_rng(0).integers(-4, 5, (64, 64, 3))
+    unit = control.unit(np.clip(near, 0, 255).astype(np.uint8))
+    assert Judge([unit]).figures(painted.picture)[0]["seg agreement"] > 0.4
+    other = control.unit(palette.ADE20K.paint(np.full((64, 64), 40, np.uint8)))
+    assert "no control-fidelity figure" in Judge([other]).notices[0]

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from hackamore.annotators.catalog import (
+    ALIASES,
     ANNOTATORS,
     Source,
     annotate,
@@ -20,7 +21,7 @@ from hackamore.annotators.catalog import (
     make_annotator,
 )
 from hackamore.annotators.pose import PeopleAnnotator
-from hackamore.annotators.recognise import THIN, recognise
+from hackamore.annotators.recognise import THIN, family, recognise
 from hackamore.annotators.thinning import thin
 from hackamore.core.image import Picture, Size, resize
 from hackamore.core.skeleton import People
@@ -55,6 +56,7 @@ def hint_for(
     True: it is a hint; black lines on white and red and blue exchanged are put right, and what does not look like such
     a hint at all is annotated, each with a notice. ``"exact"``: it is taken as it is, resized only.
     """
+    kind = ALIASES.get(kind, kind)
     loaded = load_source(kind, source)
     if isinstance(loaded, People):
         return _made(kind, loaded, size, mode, (), parameters)
@@ -63,11 +65,13 @@ def hint_for(
     seen = recognise(loaded, kind)
     if given and seen.is_hint:
         return Hinted(fit_hint(seen.picture, kind, size, mode), seen.notices)
-    if not given and seen.is_hint and seen.certain and kind != "seg":
+    if not given and seen.is_hint and seen.certain and not parameters and kind not in ("seg", "scribble_drawing"):
         already = f"the picture is a {kind} hint already and was taken as one"
         return Hinted(fit_hint(seen.picture, kind, size, mode), (already, *seen.notices))
     # a painted segmentation is its own annotation, in the colour order that its colours tell
     picture, notices = (seen.picture, seen.notices) if kind == "seg" else (loaded, ())
+    if kind == "depth" and seen.is_hint:
+        notices = ("the picture looks like a depth map; hint=true takes it as one",)
     if given:
         notices = (f"the picture does not look like a {kind} hint; it was annotated (hint=exact takes it as it is)",)
     return _made(kind, picture, size, mode, notices, parameters)
@@ -95,7 +99,8 @@ def fit_hint(hint: Picture, kind: str, size: Size | None, mode: str = "crop") ->
     if size is None or (hint.shape[1], hint.shape[0]) == size:
         return hint
     categorical = kind in ANNOTATORS and annotator_class(kind).categorical
-    if kind not in THIN:
+    alike = family(ALIASES.get(kind, kind))
+    if alike not in THIN:
         return resize(hint, size, mode, categorical=categorical)
     factors = hint.shape[1] / size[0], hint.shape[0] / size[1]
     shrink = {"crop": min(factors), "fill": max(factors)}.get(mode, (factors[0] * factors[1]) ** 0.5)
@@ -104,6 +109,6 @@ def fit_hint(hint: Picture, kind: str, size: Size | None, mode: str = "crop") ->
     side = math.ceil(shrink)
     whole = resize(np.asarray(cv2.dilate(hint, np.ones((side, side), np.uint8)), np.uint8), size, mode)
     lines = whole.max(axis=2) > 127
-    if kind in ("canny", "mlsd"):
+    if alike in ("canny", "mlsd"):
         lines = thin(lines)
     return np.repeat(np.where(lines, np.uint8(255), np.uint8(0))[..., None], 3, axis=2)

@@ -21,8 +21,8 @@ class Inpaint(Annotator):
     """The picture with the white part of a mask blacked out.
 
     The hint is a plain picture; black may also be a colour of what is kept. The part that is hidden is told by the
-    mask alone: :meth:`mask_for` gives it at the hint's size, and it travels beside the hint in the control's unit,
-    whose ``prepare`` writes the −1 that inpainting networks expect. A picture never holds that −1.
+    mask alone: :meth:`mask_for` gives it at the hint's size. Networks that expect −1 where the picture is hidden need
+    that mask beside the hint; a picture never holds −1.
     """
 
     kind: ClassVar[str] = "inpaint"

@@ -179,7 +179,7 @@ class Inspected:
         if size != (width, height):
             shrinks = size[0] * size[1] < width * height
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
+        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
         reading: Reading = self.network(x)
         return reading
 

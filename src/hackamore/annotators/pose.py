@@ -172,4 +172,5 @@ def _fixed(canvas: Picture, point: NDArray[np.float32]) -> tuple[int, int]:
     height, width = canvas.shape[:2]
     x = float(np.clip(point[0], -4 * width, 5 * width))
     y = float(np.clip(point[1], -4 * height, 5 * height))
-    return round(x * (1 << BITS)), round(y * (1 << BITS))
+    # OpenCV's whole numbers are the middles of pixels, ours their upper left corners
+    return round((x - 0.5) * (1 << BITS)), round((y - 0.5) * (1 << BITS))

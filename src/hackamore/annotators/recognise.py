@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hackamore.core import palette
 from hackamore.core.image import Picture
+from hackamore.core.palette import PALETTES, Palette
 
 THIN = ("canny", "mlsd", "scribble", "scribble_drawing")
 SOFT = ("softedge", "lineart")
@@ -33,11 +33,21 @@ class Recognised:
     notices: tuple[str, ...] = ()
 
 
+def family(kind: str) -> str:
+    """The kind whose hints look alike: ``softedge`` for ``softedge_hed``, ``normal`` for ``normal_bae``."""
+    if kind in THIN or kind in SOFT:
+        return kind
+    alike = {"mlsd_network": "mlsd", "seg_meadow": "seg", "seg_ade20k": "seg", "pose_json": "pose"}
+    first = kind.partition("_")[0]
+    return alike.get(kind, first if first in ("softedge", "scribble", "lineart", "normal", "depth") else kind)
+
+
 def recognise(picture: Picture, kind: str) -> Recognised:
     """Look at a picture H×W×3 uint8 that is meant as a hint of ``kind``."""
+    kind = family(kind)
     if kind in THIN or kind in SOFT:
         return _lines(picture, kind)
-    look = {"seg": _seg, "normal": _normal, "normal_depth": _normal, "pose": _pose, "depth": _depth}.get(kind)
+    look = {"seg": _seg, "normal": _normal, "pose": _pose, "depth": _depth}.get(kind)
     return Recognised(picture) if look is None else look(picture)
 
 
@@ -59,18 +69,20 @@ def _lines(picture: Picture, kind: str) -> Recognised:
 
 
 def _seg(picture: Picture) -> Recognised:
-    """Colours of the worlds' palette; the same with red and blue exchanged are put right."""
-    right, swapped = (_in_palette(np.asarray(p)) for p in (picture, picture[..., ::-1]))
+    """Colours of a known palette; the same with red and blue exchanged are put right."""
+    right, swapped = (
+        max(in_palette(np.asarray(p), known) for known in PALETTES.values()) for p in (picture, picture[..., ::-1])
+    )
     if swapped > 0.6 and swapped > right + 0.2:
         mended = np.ascontiguousarray(picture[..., ::-1])
         return Recognised(mended, True, True, ("the seg hint had red and blue exchanged (BGR); it was put right",))
     return Recognised(picture, right > 0.5, right > 0.98)
 
 
-def _in_palette(picture: Picture, tolerance: int = 6) -> float:
-    """The share of pixels that have a palette colour."""
+def in_palette(picture: Picture, known: Palette, tolerance: int = 6) -> float:
+    """The share of pixels that have a colour of the palette."""
     small = cv2.resize(picture, (96, 96), interpolation=cv2.INTER_NEAREST).reshape(-1, 1, 3).astype(np.int16)
-    distance = np.abs(small - palette.COLOURS[None].astype(np.int16)).max(axis=2).min(axis=1)
+    distance = np.abs(small - known.colours[None].astype(np.int16)).max(axis=2).min(axis=1)
     return float((distance <= tolerance).mean())
 
 

@@ -56,6 +56,8 @@ def run(
     (path,) = free_paths(out, 1, "", overwrite)
     if keypoints is not None and keypoints.exists() and not overwrite:
         raise HackamoreError(f"{keypoints} exists already", remedy="another --json, or --overwrite")
+    if keypoints is not None and keypoints.is_dir():
+        raise HackamoreError(f"{keypoints} is a folder", expected="a file for the key points")
     if keypoints is not None and keypoints.resolve() == path.resolve():
         raise HackamoreError("-o and --json name the same file", received=keypoints)
     if resize not in get_args(ResizeMode):

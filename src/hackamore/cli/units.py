@@ -46,6 +46,7 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[tuple[int, int]], Any]:
 
 def make_unit(spec: ControlSpec, hint: Any, base: str, loaded: Any) -> Any:
     """The unit that a control spec describes."""
+    from hackamore.annotators.catalog import ALIASES
     from hackamore.controls.catalog import load_control
     from hackamore.core.image import load_picture
 
@@ -56,4 +57,6 @@ def make_unit(spec: ControlSpec, hint: Any, base: str, loaded: Any) -> Any:
     if "mask" in spec.unit and spec.kind != "inpaint":
         size = (hint.shape[1], hint.shape[0])
         settings["mask"] = load_picture(spec.unit["mask"], size=size, mode=spec.unit.get("resize", "crop"))
-    return load_control(name, loaded).unit(hint, **settings)
+    control = load_control(name, loaded)
+    control.condition = control.condition or ALIASES.get(spec.kind, spec.kind)  # published files do not tell
+    return control.unit(hint, **settings)

@@ -153,6 +153,14 @@ def read_people(path: Path | str) -> list[People]:
     return from_openpose(told)
 
 
+def first_people(path: Path | str) -> People:
+    """The people of the first picture in an OpenPose JSON file; an empty list is an error."""
+    pictures = read_people(path)
+    if not pictures:
+        raise HackamoreError(f"{path} holds no picture", expected="OpenPose key points of at least one picture")
+    return pictures[0]
+
+
 def _picture(entry: Any, number: int) -> People:
     form = '{"people": [{"pose_keypoints_2d": [x, y, confidence, …]}], "canvas_width", "canvas_height"}'
     if not isinstance(entry, dict) or not isinstance(entry.get("people"), list):

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hackamore.annotators.catalog import make_annotator
+from hackamore.annotators.hinting import fit_hint
 from hackamore.annotators.pose import fit_people
 from hackamore.core.errors import HackamoreError
 from hackamore.core.extras import require
 from hackamore.core.files import sha256
 from hackamore.core.image import Picture, Size, load_picture
-from hackamore.core.skeleton import People, read_people
+from hackamore.core.skeleton import People, first_people
 from hackamore.data.pairs import EVALUATION_SEED, Pair, read_pairs
 
 WORLDS = "worlds"
@@ -98,12 +99,8 @@ class Source:
     def _pair(self, folder: Path, k: int, size: Size) -> Example:
         pair = self.pairs[k]
         paths = {kind: given_hint(folder, kind, pair) for kind in self.kinds}
-        given = {
-            kind: load_picture(path, size=size, categorical=kind == "seg")
-            for kind, path in paths.items()
-            if path is not None
-        }
-        people = fit_people(read_people(_points(folder, pair))[0], size) if "pose" in self.kinds else None
+        given = {kind: fit_hint(load_picture(path), kind, size) for kind, path in paths.items() if path is not None}
+        people = fit_people(first_people(_points(folder, pair)), size) if "pose" in self.kinds else None
         return Example(pair.picture.name, pair.text, load_picture(pair.picture, size=size), given, people)
 
 

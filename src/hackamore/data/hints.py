@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hackamore.annotators.canny import Canny
+from hackamore.annotators.hinting import fit_hint
+from hackamore.annotators.recognise import THIN, family
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size, load_picture, to_hint
 from hackamore.data.cache import cached, stamps
@@ -60,6 +62,8 @@ def hint_array(kind: str, folder: Path, size: Size) -> NDArray[np.uint8]:
     paths = [pair.hint for pair in pairs if pair.hint is not None]
 
     def make() -> Any:
-        return np.stack([load_picture(path, size=size, categorical=kind == "seg") for path in paths])
+        return np.stack([fit_hint(load_picture(path), kind, size) for path in paths])
 
-    return cached(folder / ".cache", ("hints", kind, size, stamps(paths)), make)
+    return cached(
+        folder / ".cache", ("hints", *(("thin",) if family(kind) in THIN else ()), kind, size, stamps(paths)), make
+    )

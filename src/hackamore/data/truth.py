@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hackamore.core import palette
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size
-from hackamore.core.skeleton import JOINTS, People, read_people
+from hackamore.core.skeleton import JOINTS, People, first_people
 from hackamore.data.cache import cached, picture_array, stamps
 from hackamore.data.hints import hint_array
 from hackamore.data.pairs import training_pairs
@@ -85,7 +85,7 @@ def _read(folder: Path, size: Size) -> Truths:
     )
     points = [folder / "people" / f"{path.stem}.json" for path in paths]
     nobody = People((), size)
-    people = people_array([read_people(path)[0] if path.exists() else nobody for path in points], size)
+    people = people_array([first_people(path) if path.exists() else nobody for path in points], size)
     lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
     attributes = [json.loads(line)["attributes"] for line in lines if line.strip()]
     return Truths(

@@ -61,13 +61,16 @@ def write_worlds(
         raise HackamoreError("nothing to render", received=f"count {count}", expected="a count of at least 1")
     index = folder / "metadata.jsonl"
     _check_size(folder, size)
+    wanted = range(seed, seed + count)
     done = {
         number: row
         for number, row in _finished(index).items()
-        if all(path.exists() for path in _files(folder, number, hints))
-        and (row["attributes"].get("people", "none") != "none") == has_people(number, people)
+        if number not in wanted  # worlds of other calls stay in the index as they are
+        or (
+            all(path.exists() for path in _files(folder, number, hints))
+            and (row["attributes"].get("people", "none") != "none") == has_people(number, people)
+        )
     }
-    wanted = range(seed, seed + count)
     missing = [number for number in wanted if number not in done]
     try:
         for path in _files(folder, seed, hints):
@@ -182,12 +185,16 @@ def _write_one(
 
 
 def _write_indexes(folder: Path, rows: list[dict[str, Any]], hint: str) -> None:
-    rows = [row | {"conditioning_image_file_name": f"{hint}/{row['seed']:08d}.png"} for row in rows]
+    rows = [
+        row | {"conditioning_image_file_name": name} if (folder / name).exists() else row
+        for row in rows
+        for name in [f"{hint}/{row['seed']:08d}.png"]
+    ]
     with written_whole(folder / "metadata.jsonl") as path:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     official = [
         {
-            "source": f"{hint}/{row['seed']:08d}.png",
+            "source": row["conditioning_image_file_name"],
             "target": row["image_file_name"],
             "prompt": row["text"],
         }

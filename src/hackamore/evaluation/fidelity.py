@@ -133,11 +133,14 @@ def _segmentation(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
     def read(picture: Picture) -> Picture:
         return palette.paint(inspector.read(picture))
 
+    def classes(hint: Picture) -> Any:
+        return palette.WORLDS.read(hint, nearest=True)  # a hint that was kept as JPEG is still one
+
     def same(found: Picture, hint: Picture) -> Floats:
-        return one(agreement(palette.read(found), palette.read(hint)))
+        return one(agreement(palette.read(found), classes(hint)))
 
     def table(found: Picture, hint: Picture) -> Floats:
-        return confusion(palette.read(found), palette.read(hint), count).ravel().astype(np.float64)
+        return confusion(palette.read(found), classes(hint), count).ravel().astype(np.float64)
 
     def miou(mean: Floats) -> float:
         return table_miou(mean.reshape(count, count))

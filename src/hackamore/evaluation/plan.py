@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hackamore.controls.schedule import check_scale
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
@@ -80,7 +82,7 @@ def labels(asked: Sequence[Asked]) -> list[str]:
 
 def settings(base: Any, asked: Sequence[Asked], source: Source, request: Request, how: Sampling) -> dict[str, Any]:
     """Everything that the pictures depend on, without paths: what a folder of pictures is known by."""
-    here = machine(str(base.device.type), base.dtype, 1)
+    here = machine(str(base.device.type), base.dtype, torch.get_num_threads())
     told = {
         "version": 1,
         "base": base.name,
@@ -108,6 +110,7 @@ def settings(base: Any, asked: Sequence[Asked], source: Source, request: Request
         "batch": how.batch,
         "dtype": here.dtype,
         "device": here.backend,
+        "threads": here.threads,
         "hackamore": here.hackamore,
         "torch": here.torch,
         "diffusers": here.diffusers,
@@ -132,6 +135,9 @@ def claim(out: Path, wanted: dict[str, Any]) -> None:
                 remedy="another --out, or the settings it was begun with",
             )
         return
+    foreign = next((name for name in ("evaluation.json", "report.html", "pictures") if (out / name).exists()), None)
+    if foreign is not None:
+        raise HackamoreError(f"{out / foreign} is not of an evaluation begun here", remedy="another --out")
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
+from hackamore.annotators.recognise import in_palette
 from hackamore.bases.base import Base
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture
+from hackamore.core.palette import WORLDS
 from hackamore.core.skeleton import People
 from hackamore.evaluation.fidelity import KINDS, scores
 from hackamore.evaluation.score import Reading, Score
@@ -47,7 +49,7 @@ class Judge:
             for unit, who in zip(units, shown, strict=True)
         ]
         self.scores = [
-            () if unit.control.condition == "pose" and who is None else _scores(unit, words)
+            _scores(unit, words) if _readable(unit, who) else ()
             for unit, words, who in zip(units, told, shown, strict=True)
         ]
         self.notices = [
@@ -97,6 +99,11 @@ def best_of(
     if not 2 <= count <= 64:
         raise HackamoreError("the number to choose from is out of range", received=count, expected="2 to 64")
     check_figures(judge)
+    for unit in settings.get("controls", ()):
+        if len(unit.hint) > 1 or (unit.mask is not None and len(unit.mask) > 1):
+            raise HackamoreError(
+                "the best of several is chosen for one hint at a time", received=f"{len(unit.hint)} hints"
+            )
     kept: list[Result] = []
     for k in range(num):
         made = generate(base, prompt, seed=seed + k * count, num=count, **_share(settings, k, num))
@@ -125,7 +132,7 @@ def reach(
 ) -> tuple[Result, Search]:
     """One picture with the smallest scale of the first control at which its quoted figure reaches ``target``.
 
-    The figure is the raw one of the control's kind. The scale is bracketed in (0, 2] and narrowed by bisection, with
+    The figure is the raw one of the control's kind. The scale is bracketed in [0, 2] and narrowed by bisection, with
     regula falsi once both ends are known; steps before the control's window begins are run once and shared. Where no
     scale reaches the target, the best picture comes back with ``reached`` false. ``settings`` are those of
     :func:`generate`, for one picture.
@@ -208,6 +215,13 @@ def search(probe: Callable[[float], float], target: float, score: Score) -> floa
         else:
             low = middle
     return high
+
+
+def _readable(unit: Unit, people: People | None) -> bool:
+    """Whether the hint can be compared at all: of a pose the people must be known, a segmentation be the worlds'."""
+    if unit.control.condition == "pose":
+        return people is not None
+    return unit.control.condition != "seg" or all(in_palette(hint, WORLDS) > 0.5 for hint in unit.pictures)
 
 
 def _silent_prefix(unit: Unit, steps: int) -> Prefix | None:

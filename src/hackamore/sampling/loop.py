@@ -37,7 +37,13 @@ class Prefix:
 
     def __init__(self, length: int) -> None:
         self.length = length
+        self._known: object = None
         self._kept: tuple[Tensor, Any, list[Tensor]] | None = None
+
+    def belongs_to(self, known: object) -> bool:
+        """Whether its steps are those of a run known by ``known``; the first that asks is the one."""
+        self._known = known if self._known is None else self._known
+        return bool(self._known == known)
 
     def keep(self, x: Tensor, scheduler: Any, generators: list[torch.Generator]) -> None:
         """Remember the state before step ``length``, the first time."""
