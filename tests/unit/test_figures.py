@@ -352,3 +352,11 @@ def test_people_keep_their_class() -> None:
     shares = [body_pixels(world(seed)).mean() for seed in SEEDS]
     assert 0.01 < np.median(shares) < 0.2
     assert min(shares) > 0.002
+
+
+def test_worlds_of_other_calls_stay_in_the_index(tmp_path):
+    write_worlds(tmp_path, 2, 32, seed=5, workers=1)
+    write_worlds(tmp_path, 1, 32, seed=90, people=1.0, hints=("seg", "pose"), workers=1)
+    rows = [json.loads(line) for line in (tmp_path / "metadata.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [5, 6, 90]
+    assert all((tmp_path / row["conditioning_image_file_name"]).exists() for row in rows)
