@@ -65,7 +65,7 @@ def test_inpainting_takes_a_mask(annotate):
     assert not np.asarray(Image.open("hint.png"))[60:140, 110:190].any()
     code, _, err = annotate("inpaint", "photo.png", "-o", "other.png")
     assert code == 2
-    assert "mask: Field required" in err
+    assert "needs mask" in err
 
 
 def test_legends_of_a_palette_and_of_a_picture(annotate):

@@ -138,7 +138,7 @@ def test_masks_that_say_nothing_are_errors(tmp_path, masked):
         annotate("inpaint", picture[:, :120], mask=masked[0])
     with pytest.raises(HackamoreError, match="no such file"):
         annotate("inpaint", picture, mask=tmp_path / "absent.png")
-    with pytest.raises(HackamoreError, match="mask: Field required"):
+    with pytest.raises(HackamoreError, match="needs mask"):
         annotate("inpaint", picture)
 
 
