@@ -10,10 +10,10 @@ from hypothesis.extra.numpy import arrays
 from hackamore.core.errors import HackamoreError
 from hackamore.core.skeleton import JOINTS, Person
 from hackamore.metrics.colour import delta_e_76, delta_e_2000, grid_difference, grid_means, to_lab
-from hackamore.metrics.depth import aligned_rmse, close_share, depth_rmse
+from hackamore.metrics.depth import aligned_rmse, depth_rmse
 from hackamore.metrics.distribution import frechet_distance, kernel_distance
 from hackamore.metrics.edges import edge_f1
-from hackamore.metrics.intervals import bootstrap, mean_and_spread
+from hackamore.metrics.intervals import bootstrap
 from hackamore.metrics.normals import angles, mean_angle, median_angle
 from hackamore.metrics.pose import match, oks, pck, pck_counts, person_size
 from hackamore.metrics.regions import class_iou, confusion, mean_iou, table_miou
@@ -84,11 +84,6 @@ def test_depth_figures():
     assert aligned_rmse(0.3 * true + 7, true) == pytest.approx(0, abs=1e-9)
     assert aligned_rmse(np.full_like(true, 9.0), true) == pytest.approx(true.std())
     assert depth_rmse(np.uint8([[0]]), np.uint8([[255]])) == 255
-    assert close_share(true * 1.24, true) == 1
-    assert close_share(true * 1.26, true) == 0
-    far = np.where(true > 100, np.inf, true)
-    assert close_share(true, far) == 1
-    assert np.isnan(close_share(true, np.full_like(true, np.inf)))
 
 
 def test_angles_between_normals():
@@ -207,8 +202,3 @@ def test_bootstrap_leaves_out_draws_without_a_figure():
     low, high = bootstrap(ratio, lambda mean: float(mean[0] / mean[1]) if mean[1] else float("nan"))
     assert (low, high) == (1, 1)
     assert np.isnan(bootstrap(np.zeros((3, 1)), lambda mean: float("nan"))).all()
-
-
-def test_mean_and_spread():
-    assert mean_and_spread(np.array([1.0, 3.0, np.nan])) == pytest.approx((2, np.sqrt(2)))
-    assert np.isnan(mean_and_spread(np.array([np.nan]))).all()

@@ -6,7 +6,8 @@ import pytest
 from hackamore.annotators.catalog import ANNOTATORS, make_annotator
 from hackamore.core.errors import HackamoreError
 from hackamore.core.skeleton import People
-from hackamore.evaluation.fidelity import KINDS, Fidelity, measure, normal_picture, normal_vectors, normalise, scores
+from hackamore.data.worlds import TRUTHS
+from hackamore.evaluation.fidelity import KINDS, Fidelity, measure, normal_vectors, normalise, scores
 from hackamore.evaluation.score import Score, one, ratio
 from hackamore.worlds import render
 from tests.unit.test_metrics import photo, somebody
@@ -89,7 +90,7 @@ def test_depth_and_normals_compare_pictures(worlds):
     assert plain.compare(hint // 2, hint) > 10
     assert fitted.compare(hint // 2, hint) < 1
     mean, median = scores("normal")
-    up = normal_picture(worlds[0].normals)
+    up = TRUTHS["normal"](worlds[0])
     assert mean.compare(up, up) == pytest.approx(0, abs=1e-5)
     assert median.compare(255 - up, up) > 90
     surface = np.abs(worlds[0].normals).sum(-1) > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -65,6 +65,6 @@ def _smoothed(depth: Floats, sigma: float, known: NDArray[np.bool_]) -> Floats:
     return np.asarray(total[inside] / np.maximum(count[inside], 1e-6), np.float32)
 
 
-def paint_normals(normals: Floats, known: NDArray[np.bool_]) -> Picture:
+def paint_normals(normals: NDArray[Any], known: NDArray[np.bool_]) -> Picture:
     """Unit normals H×W×3 as colours, black where they are not ``known`` H×W."""
     return np.where(known[..., None], normals * 127.5 + 127.5, 0).astype(np.uint8)

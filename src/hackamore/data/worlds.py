@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from hackamore.annotators.normal_depth import paint_normals
 from hackamore.core import palette
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
@@ -26,9 +27,7 @@ from hackamore.worlds.figures.company import has_people
 TRUTHS: dict[str, Callable[[World], Any]] = {
     "seg": lambda world: palette.paint(world.segmentation),
     "depth": lambda world: _depth_picture(world.depth),
-    "normal": lambda world: np.where(
-        np.abs(world.normals).sum(-1, keepdims=True) > 0, world.normals * 127.5 + 127.5, 0
-    ).astype(np.uint8),
+    "normal": lambda world: paint_normals(world.normals, np.abs(world.normals).sum(-1) > 0),
     "pose": lambda world: _pose_picture(world),
 }
 """Hints that come from the world itself, each as an RGB picture H×W×3 uint8."""

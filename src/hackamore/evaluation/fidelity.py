@@ -150,12 +150,7 @@ def _segmentation(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
 
 def _depth(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
     """Relative inverse depth on 0–255, near is white."""
-
-    def inspected(picture: Picture) -> Picture:
-        near = (load_inspector().depth(picture) * 255 + 0.5).astype(np.uint8)
-        return np.repeat(near[..., None], 3, axis=2)
-
-    read = make_annotator(kind, **parameters) if parameters else inspected
+    read = make_annotator(kind, **parameters)
 
     def plain(found: Picture, hint: Picture) -> Floats:
         return one(depth_rmse(found[..., 0], hint[..., 0]))
@@ -170,10 +165,7 @@ def _depth(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
 
 
 def _normals(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
-    def inspected(picture: Picture) -> Picture:
-        return normal_picture(load_inspector().normals(picture))
-
-    read = make_annotator(kind, **parameters) if parameters else inspected
+    read = make_annotator(kind, **parameters)
 
     def mean(found: Picture, hint: Picture) -> Floats:
         return one(mean_angle(normal_vectors(found), normal_vectors(hint)))
@@ -225,15 +217,8 @@ def _people(told: Reading) -> People:
     raise HackamoreError("the figure of pose needs key points", received="a drawing", expected="OpenPose key points")
 
 
-def normal_picture(normals: Any) -> Picture:
-    """Unit vectors H×W×3 as a normal hint: −1…1 on 0…255, black where there is no surface."""
-    there = np.abs(normals).sum(-1, keepdims=True) > 0
-    picture: Picture = np.where(there, normals * 127.5 + 127.5, 0).astype(np.uint8)
-    return picture
-
-
 def normal_vectors(picture: Picture) -> Floats:
-    """The inverse of :func:`normal_picture`, to the 0.4° that eight bits give."""
+    """A normal hint as unit vectors H×W×3, zero where it is black, to the 0.4° that eight bits give."""
     there = picture.any(axis=-1, keepdims=True)
     return np.asarray(np.where(there, (picture + 0.5) / 127.5 - 1, 0))
 

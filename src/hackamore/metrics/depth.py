@@ -25,17 +25,3 @@ def aligned_rmse(found: NDArray[Any], true: NDArray[Any]) -> float:
     spread = np.mean((x - x.mean()) ** 2)
     scale = np.mean((x - x.mean()) * (y - y.mean())) / spread if spread > 0 else 0.0
     return float(np.sqrt(np.mean((scale * (x - x.mean()) - (y - y.mean())) ** 2)))
-
-
-def close_share(found: NDArray[Any], true: NDArray[Any], factor: float = 1.25) -> float:
-    """δ: share of pixels with max(found ÷ true, true ÷ found) < ``factor`` (Eigen et al. 2014), 0 to 1.
-
-    For metric depth: positive distances. Pixels of no positive finite true depth do not count; NaN where there is none.
-    """
-    known = np.isfinite(true) & (true > 0)
-    if not known.any():
-        return float("nan")
-    x, y = found[known].astype(np.float64), true[known].astype(np.float64)
-    with np.errstate(divide="ignore"):
-        ratio = np.maximum(x / y, y / x)
-    return float(((x > 0) & (ratio < factor)).mean())

@@ -29,11 +29,3 @@ def bootstrap(
         return float("nan"), float("nan")
     low, high = np.quantile(figures, [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)
-
-
-def mean_and_spread(values: Floats) -> tuple[float, float]:
-    """Mean and standard deviation (n − 1) of per-picture figures; NaN among them are left out."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return float("nan"), float("nan")
-    return float(known.mean()), float(known.std(ddof=1)) if len(known) > 1 else 0.0
