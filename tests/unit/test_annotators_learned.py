@@ -170,7 +170,7 @@ def test_distances_become_nearness_as_the_configuration_or_the_user_says(network
     np.testing.assert_array_equal(predict(metric, PHOTOGRAPH, True), near)
     np.testing.assert_array_equal(predict(relative, PHOTOGRAPH), predict(relative, PHOTOGRAPH, False))
     for told, meant in (("auto", "auto"), ("true", True), ("false", False)):
-        assert make_annotator("depth", metric=told).metric == meant
+        assert make_annotator("depth", weights="folder", metric=told).metric == meant
     with pytest.raises(HackamoreError, match="metric"):
         make_annotator("depth", metric="perhaps")
 
@@ -328,3 +328,16 @@ def test_meadows_inspector_finds_people(inspected):
     people = make_annotator("pose", engine="meadow", most=2).find(PHOTOGRAPH)
     assert people.size == found.size == (241, 160)
     assert len(people.people) == min(2, len(found.people))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("depth", {"percentile": 5}),
+        ("normal", {"strength": 2, "smooth": 0.1}),
+        ("pose", {"engine": "meadow", "confidence": 0.9}),
+    ],
+)
+def test_a_parameter_that_means_nothing_is_refused(kind, words):
+    with pytest.raises(HackamoreError, match="Meadow's inspector has no such parameter"):
+        make_annotator(kind, **words)

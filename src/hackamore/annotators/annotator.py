@@ -27,6 +27,11 @@ class Annotator(BaseModel, ABC):
     """What it looks for and how to look harder, such as ``("edges", "a lower density")``: where a user asks for the
     hint, one that holds a single colour is refused in these words. None: such a hint is a hint like any other."""
 
+    def refuse_idle(self, names: set[str], what: str) -> None:
+        """Raise for parameters that were given and mean nothing to ``what``, so that none is dropped in silence."""
+        if names:
+            raise ValueError(f"{', '.join(sorted(names))}: {what} has no such parameter")
+
     @abstractmethod
     def __call__(self, picture: Picture) -> Picture:
         """The hint of ``picture`` (H×W×3 uint8 RGB), of the same size."""

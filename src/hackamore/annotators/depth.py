@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch.nn import functional as F
 
 from hackamore.annotators.annotator import Annotator
@@ -35,6 +35,12 @@ class Depth(Annotator):
     )
     percentile: float = Field(1.0, ge=0, le=20, description="share in percent cut off at either end before scaling")
     download: bool = Field(False, description="fetch the hub name if it is not on this machine")
+
+    @model_validator(mode="after")
+    def _used(self) -> Depth:
+        if self.weights == "meadow":
+            self.refuse_idle(self.model_fields_set - {"weights"}, "Meadow's inspector")
+        return self
 
     def __call__(self, picture: Picture) -> Picture:
         """Depth as grey H×W×3."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hackamore.annotators.annotator import Annotator
 from hackamore.annotators.depth import Depth
@@ -30,6 +30,12 @@ class Normal(Annotator):
         0.006, ge=0, le=0.2, description="smoothing of a network's depth, a share of the shorter side"
     )
     download: bool = Field(False, description="fetch the hub name if it is not on this machine")
+
+    @model_validator(mode="after")
+    def _used(self) -> Normal:
+        if self.weights == "meadow":
+            self.refuse_idle(self.model_fields_set - {"weights"}, "Meadow's inspector")
+        return self
 
     def __call__(self, picture: Picture) -> Picture:
         """Normals H×W×3: [−1, 1] → [0, 255]; black where there is no surface."""

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hackamore.annotators import pose_mediapipe
 from hackamore.annotators.pose import PeopleAnnotator
@@ -37,6 +37,12 @@ class Pose(PeopleAnnotator):
     weights: str | None = Field(None, description="folder (or wheel) with the engine's networks; see the documentation")
     confidence: float = Field(0.5, gt=0, lt=1, description="how sure a find and a joint must be")
     most: int = Field(10, ge=1, le=100, description="at most so many people")
+
+    @model_validator(mode="after")
+    def _used(self) -> Pose:
+        if self.engine == "meadow":
+            self.refuse_idle(self.model_fields_set & {"weights", "confidence"}, "Meadow's inspector")
+        return self
 
     def find(self, picture: Picture) -> People:
         """Everyone it surely sees, in the picture's pixels, at most ``most``; nobody gives no people."""
