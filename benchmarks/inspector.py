@@ -18,6 +18,7 @@ from hackamore.core import palette
 from hackamore.core.image import from_hint, to_hint
 from hackamore.data.pairs import EVALUATION_SEED
 from hackamore.data.worlds import TRUTHS
+from hackamore.evaluation.score import ratio
 from hackamore.metrics.depth import depth_rmse
 from hackamore.metrics.intervals import bootstrap
 from hackamore.metrics.normals import mean_angle
@@ -29,10 +30,6 @@ FIRST = EVALUATION_SEED + 50_000
 NOISE = (0, 8, 16, 32, 64, 128)
 """Standard deviations of the noise, of 255."""
 CLASSES = len(palette.CLASSES)
-
-
-def ratio(mean: np.ndarray) -> float:
-    return float(mean[0] / mean[1]) if mean[1] else float("nan")
 
 
 def statistics(world: World, picture: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from hackamore.core.errors import HackamoreError
 
-MOST_PIXELS = 100_000_000
 LONGEST_NAME = 200
 """Bytes of a file's name; what is written beside it while it is not whole has a longer one."""
 UNIT_KEYS = ("scale", "start", "end", "schedule", "mask", "model", "hint", "resize")
@@ -28,6 +27,8 @@ class ControlSpec:
 
 def parse_size(text: str) -> tuple[int, int]:
     """``WxH`` or one number for a square → (width, height)."""
+    from hackamore.core.image import MOST_PIXELS
+
     parts = text.lower().replace("×", "x").split("x")
     try:
         sides = [int(part) for part in parts]

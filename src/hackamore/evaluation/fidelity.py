@@ -181,13 +181,9 @@ def _normals(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
 
 def _pose(kind: str, parameters: dict[str, Any]) -> tuple[Score, ...]:
     """People found in the picture against those of the hint, which is :class:`People`, not their drawing."""
-
-    def inspected(picture: Picture) -> Reading:
-        people: People = load_inspector().people(picture)
-        return people
-
-    finder = make_annotator(kind, **parameters) if parameters else None
-    read: Callable[[Picture], Reading] = finder.find if isinstance(finder, PeopleAnnotator) else inspected
+    finder = make_annotator(kind, **(parameters or {"engine": "meadow"}))
+    assert isinstance(finder, PeopleAnnotator)
+    read = finder.find
 
     def placed(found: Reading, hint: Reading) -> Floats:
         return np.array(pck_counts(_people(found).people, _people(hint).people), np.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,10 @@ from hackamore.core.files import written_whole
 from hackamore.core.recipe import machine
 from hackamore.data.evaluation import Example, Source
 from hackamore.evaluation.cells import Cell, Sampling
-from hackamore.generate import LARGEST_GUIDANCE, MOST_STEPS
-from hackamore.sampling.schedulers import make_scheduler
+from hackamore.evaluation.verify import MOST_CANDIDATES
+from hackamore.generate import check
 
 LARGEST_SEED = 2**62
-MOST_CANDIDATES = 64
 MOST_BATCH = 1024
 SETTINGS = "settings.json"
 
@@ -64,11 +62,7 @@ def check_sampling(base: Any, how: Sampling) -> None:
         raise HackamoreError("the batch is out of range", received=how.batch, expected=f"1 to {MOST_BATCH}")
     if not 0 <= how.seed < LARGEST_SEED:
         raise HackamoreError("the seed is out of range", received=how.seed, expected="0 to 2^62")
-    if not 1 <= how.steps <= MOST_STEPS:
-        raise HackamoreError("the number of steps is out of range", received=how.steps, expected=f"1 to {MOST_STEPS}")
-    if not (math.isfinite(how.guidance) and 0 <= how.guidance <= LARGEST_GUIDANCE):
-        raise HackamoreError("the guidance is out of range", received=how.guidance, expected="0 to 100; 1 is none")
-    make_scheduler(how.scheduler, base.scheduler_config, how.steps, base.device)
+    check(base, [""], steps=how.steps, guidance=how.guidance, scheduler=how.scheduler)
 
 
 def labels(asked: Sequence[Asked]) -> list[str]:

@@ -28,6 +28,8 @@ CLOSE = 0.025
 NARROW = 0.004
 """A search ends when the scale is known to this."""
 MOST_PROBES = 12
+MOST_CANDIDATES = 64
+"""No more are made for one picture to choose from."""
 
 
 class Judge:
@@ -96,14 +98,7 @@ def best_of(
     Candidate j of picture k has the seed ``seed + k · count + j``; the Recipe holds the one that was kept.
     ``settings`` are those of :func:`generate`. Raises :class:`HackamoreError` where nothing has a figure.
     """
-    if not 2 <= count <= 64:
-        raise HackamoreError("the number to choose from is out of range", received=count, expected="2 to 64")
-    check_figures(judge)
-    for unit in settings.get("controls", ()):
-        if len(unit.hint) > 1 or (unit.mask is not None and len(unit.mask) > 1):
-            raise HackamoreError(
-                "the best of several is chosen for one hint at a time", received=f"{len(unit.hint)} hints"
-            )
+    check_choice(judge, count, settings.get("controls", ()))
     kept: list[Result] = []
     for k in range(num):
         made = generate(base, prompt, seed=seed + k * count, num=count, **_share(settings, k, num))
@@ -179,14 +174,20 @@ def check_target(judge: Judge, controls: Sequence[Unit], target: float) -> None:
         )
 
 
-def check_figures(judge: Judge) -> None:
-    """Raise :class:`HackamoreError` where no control has a figure to choose by."""
+def check_choice(judge: Judge, count: int, controls: Sequence[Unit]) -> None:
+    """Raise :class:`HackamoreError` for a choice among ``count`` that cannot be made."""
+    if not 2 <= count <= MOST_CANDIDATES:
+        expected = f"2 to {MOST_CANDIDATES}"
+        raise HackamoreError("the number to choose from is out of range", received=count, expected=expected)
     if not any(judge.scores):
         raise HackamoreError(
             "no control of this generation has a control-fidelity figure",
             received="; ".join(judge.notices) or "no control",
             expected="at least one control of a kind that can be read back from a picture",
         )
+    most = max(len(rows) for unit in controls for rows in (unit.hint, unit.mask) if rows is not None)
+    if most > 1:
+        raise HackamoreError("the best of several is chosen for one hint at a time", received=f"{most} hints or masks")
 
 
 def search(probe: Callable[[float], float], target: float, score: Score) -> float:
