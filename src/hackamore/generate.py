@@ -108,22 +108,26 @@ def generate(
         raise HackamoreError(
             "a prefix is shared by runs of one and the same picture", received=f"{len(prompts)} pictures"
         )
-    composition = Composition(controls)
+    composition = Composition(controls, base)
+    guided = guidance != 1 and not base.distilled
     shape = (base.latent_channels, size[1] // base.scale_factor, size[0] // base.scale_factor)
 
     def make(pictures: slice) -> Tensor:
         """Clean latents of some of the pictures, sampled together."""
         count = len(prompts[pictures])
-        text = _encode(base, prompts[pictures], negative, guided=guidance != 1)
-        schedule = make_scheduler(name, base.scheduler_config, steps, base.device)
+        text = _encode(base, prompts[pictures], negative, size, guidance, guided)
+        own = [
+            None if unit.prompt is None else _encode(base, [unit.prompt] * count, negative, size, guidance, guided)
+            for unit in controls
+        ]
+        schedule = make_scheduler(name, base.scheduler_config, steps, base.device, base.timing(steps, size))
         first = pictures.start
         noise, generators = noise_like(shape, range(seed + first, seed + first + count))
 
         def denoise(x: Tensor, step: Step) -> Tensor:
-            both = torch.cat([x, x]) if guidance != 1 else x
-            residuals = composition.residuals(both, step.t, text, step.index, step.total, pictures)
-            prediction = base.predict(both, step.t, text, residuals)
-            return guide(prediction, guidance) if guidance != 1 else prediction
+            both = torch.cat([x, x]) if guided else x
+            prediction = composition.predict(both, step.t, text, step.index, step.total, pictures, own)
+            return guide(prediction, guidance) if guided else prediction
 
         def after(step: Step, x: Tensor, estimate: Tensor | None) -> None:
             if progress is not None:
@@ -131,11 +135,13 @@ def generate(
             if cancelled():
                 raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
 
-        start = (noise * schedule.init_noise_sigma).to(base.device, base.dtype)
+        start = (noise * getattr(schedule, "init_noise_sigma", 1.0)).to(base.device, base.dtype)
         return sample(denoise, start, schedule, schedule.timesteps, generators, after, prefix)
 
     batch = batch or (1 if base.device.type == "cpu" else 8)
-    latents = torch.cat([make(slice(first, first + batch)) for first in range(0, len(prompts), batch)])
+    latents = torch.cat(
+        [make(slice(first, min(first + batch, len(prompts)))) for first in range(0, len(prompts), batch)]
+    )
     pixels = from_hint(torch.cat([base.decode(one[None]) for one in latents]).float() / 2 + 0.5)
     recipe = Recipe(
         base=base.name,
@@ -166,12 +172,12 @@ def generate(
     return Result(images, latents, hints, _notices(base, [*dict.fromkeys([*prompts, negative])], controls, steps))
 
 
-def _encode(base: Base, prompts: list[str], negative: str, guided: bool) -> Text:
+def _encode(base: Base, prompts: list[str], negative: str, size: Size, guidance: float, guided: bool) -> Text:
     """The text of the batch: for guidance the negative prompt's rows first, as the two halves of one batch."""
-    told = base.encode_text(prompts)
+    told = base.encode_text(prompts, size, guidance)
     if not guided:
         return told
-    return Text.cat([base.encode_text([negative] * len(prompts)), told])
+    return Text.cat([base.encode_text([negative] * len(prompts), size, guidance), told])
 
 
 def _unit_recipe(unit: Unit, k: int) -> UnitRecipe:
@@ -230,7 +236,7 @@ def check(
         raise HackamoreError("the number of steps is out of range", received=steps, expected=f"1 to {MOST_STEPS}")
     if not (math.isfinite(guidance) and 0 <= guidance <= LARGEST_GUIDANCE):
         raise HackamoreError("the guidance is out of range", received=guidance, expected="0 to 100; 1 is none")
-    make_scheduler(scheduler or base.scheduler, base.scheduler_config, steps, base.device)
+    make_scheduler(scheduler or base.scheduler, base.scheduler_config, steps, base.device, base.timing(steps, size))
     for unit in controls:
         if unit.control.sites != base.sites:
             raise HackamoreError(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hackamore.core.image import Size
 from hackamore.core.residuals import Residuals
 
 
@@ -36,11 +37,19 @@ class Text:
 
 @dataclass(frozen=True)
 class Sites:
-    """Where a base accepts residuals: the channels of each skip, in order, and of the mid block."""
+    """Where a base accepts residuals, told by widths.
 
-    skips: tuple[int, ...]
-    mid: int
-    text_width: int
+    U-Nets: the channels of each skip, in order, of the mid block, and at the end of each encoder level. Transformers:
+    ``width`` of their tokens and how many joint and single-stream blocks they have.
+    """
+
+    skips: tuple[int, ...] = ()
+    mid: int = 0
+    text_width: int = 0
+    encoder: tuple[int, ...] = ()
+    width: int = 0
+    blocks: int = 0
+    singles: int = 0
 
 
 class Base(Protocol):
@@ -58,9 +67,17 @@ class Base(Protocol):
     sha256: dict[str, str]
     device: torch.device
     dtype: torch.dtype
+    distilled: bool
+    """Whether guidance is told to the network (FLUX.1 dev) instead of being made of two passes."""
 
-    def encode_text(self, prompts: Sequence[str]) -> Text:
-        """Prompts → what :meth:`predict` conditions on, one row a prompt."""
+    def encode_text(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
+        """Prompts → what :meth:`predict` conditions on, one row a prompt.
+
+        ``size``: (width, height) of the picture, for families that are told it. ``guidance``: for distilled ones.
+        """
+
+    def timing(self, steps: int, size: Size) -> dict[str, Any]:
+        """What a scheduler's ``set_timesteps`` must further be told for ``steps`` steps of a picture of ``size``."""
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures N×3×H×W in [−1, 1] → latents N×C×H/f×W/f at the scale that the network was trained on."""
@@ -70,6 +87,9 @@ class Base(Protocol):
 
     def predict(self, x: Tensor, t: Tensor, text: Text, residuals: Residuals | None = None) -> Tensor:
         """The network's prediction (noise, velocity or flow) for noisy latents ``x`` at timestep ``t``."""
+
+    def view(self) -> Base:
+        """The same base with a denoising network whose modules can be exchanged without this one changing."""
 
     def words_lost(self, prompt: str) -> str:
         """The end of ``prompt`` that the text encoder does not see; empty when it sees all."""

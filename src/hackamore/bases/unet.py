@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from hackamore.bases.base import Sites, Text
+from hackamore.bases.view import view_of
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
+from hackamore.core.image import Size
 from hackamore.core.residuals import Residuals
 
 FAMILIES = {128: "meadow", 768: "sd1", 1024: "sd2", 2048: "sdxl"}
@@ -23,6 +25,8 @@ FAMILIES = {128: "meadow", 768: "sd1", 1024: "sd2", 2048: "sdxl"}
 
 class UNetBase:
     """A frozen latent diffusion model with a ``UNet2DConditionModel``; see :class:`hackamore.bases.base.Base`."""
+
+    distilled = False
 
     def __init__(
         self,
@@ -71,13 +75,23 @@ class UNetBase:
         return self
 
     @torch.no_grad()
-    def encode_text(self, prompts: Sequence[str]) -> Text:
+    def encode_text(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
         """Prompts → last hidden states N×L×D, padded and cut to the encoder's length."""
         length = self.tokenizer.model_max_length
         ids = self.tokenizer(
             list(prompts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
         ).input_ids
         return Text(self.text_encoder(ids.to(self.device)).last_hidden_state)
+
+    def timing(self, steps: int, size: Size) -> dict[str, Any]:
+        """Nothing beyond the number of steps."""
+        return {}
+
+    def view(self) -> UNetBase:
+        """The same base; its U-Net is a module tree of its own that shares all weights."""
+        base = copy.copy(self)
+        base.unet = view_of(self.unet)
+        return base
 
     def words_lost(self, prompt: str) -> str:
         """What the encoder's length cuts off, read back from the tokens."""
@@ -103,16 +117,19 @@ class UNetBase:
         """One forward pass; residuals are added to the skips that enter the decoder and after the mid block."""
         told: dict[str, Any] = {}
         if residuals is not None:
-            silent = torch.zeros((), dtype=x.dtype, device=x.device)
-            skips = residuals.skips or (silent,) * len(self.sites.skips)
-            if len(skips) != len(self.sites.skips):
-                raise HackamoreError(
-                    "the control does not fit the base",
-                    received=f"{len(skips)} residuals",
-                    expected=len(self.sites.skips),
-                )
-            told["down_block_additional_residuals"] = skips
-            told["mid_block_additional_residual"] = silent if residuals.mid is None else residuals.mid
+            if residuals.skips or residuals.mid is not None:
+                silent = torch.zeros((), dtype=x.dtype, device=x.device)
+                skips = residuals.skips or (silent,) * len(self.sites.skips)
+                if len(skips) != len(self.sites.skips):
+                    raise HackamoreError(
+                        "the control does not fit the base",
+                        received=f"{len(skips)} residuals",
+                        expected=len(self.sites.skips),
+                    )
+                told["down_block_additional_residuals"] = skips
+                told["mid_block_additional_residual"] = silent if residuals.mid is None else residuals.mid
+            if residuals.encoder:
+                told["down_intrablock_additional_residuals"] = list(residuals.encoder)
         made: Tensor = self.unet(
             x, t, encoder_hidden_states=text.tokens, added_cond_kwargs=text.added or None, **told
         ).sample
@@ -126,7 +143,9 @@ def sites_of(unet: Any) -> Sites:
         skips += [resnet.conv2.out_channels for resnet in block.resnets]
         if block.downsamplers is not None:
             skips.append(block.resnets[-1].conv2.out_channels)
-    return Sites(tuple(skips), unet.mid_block.resnets[-1].conv2.out_channels, unet.config.cross_attention_dim)
+    levels = tuple(block.resnets[-1].conv2.out_channels for block in unet.down_blocks)
+    mid = unet.mid_block.resnets[-1].conv2.out_channels
+    return Sites(tuple(skips), mid, unet.config.cross_attention_dim, levels)
 
 
 def encoder_of(unet: Any) -> Any:

@@ -22,14 +22,18 @@ HINT_WIDTHS = {64: (16, 32, 64, 96)}
 class Branch(nn.Module):
     """A ControlNet for a U-Net base, made structurally from it, at any width and depth.
 
-    Fresh from a base it changes nothing, bit for bit: all that leaves it passes a :class:`ZeroConv2d`.
+    Fresh from a base it changes nothing, bit for bit: all that leaves it passes a :class:`ZeroConv2d`. ``pools``: its
+    residuals are averaged over the picture (shuffle controls).
     """
+
+    options = ("hidden",)
 
     def __init__(self, base: Any, condition: str | None = None, widths: tuple[int, ...] | None = None) -> None:
         super().__init__()
         self.condition = condition
         self.name = condition or "control"
         self.sha256: dict[str, str] = {}
+        self.pools = False
         self._bases = (base,)
         self.sites: Sites = base.sites
         self.trunk = encoder_of(base.unet).requires_grad_(True).train()
@@ -54,9 +58,14 @@ class Branch(nn.Module):
         """The floating-point type of its weights."""
         return self.zero_mid.weight.dtype
 
-    def prepare(self, hint: Tensor) -> Tensor:
-        """Encode the hint, N×3×H×W in [0, 1]: once per generation, not at every step."""
+    def prepare(self, hint: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Encode the hint, N×3×H×W in [0, 1]: once per generation, not at every step.
+
+        ``hidden``, 1×1×H×W: for inpainting controls, 1 where the picture is hidden; there the hint becomes −1.
+        """
         weight = self.zero_mid.weight
+        if hidden is not None:
+            hint = torch.where(hidden > 0.5, -1.0, hint)
         features: Tensor = self.hint_encoder(hint.to(weight.device, weight.dtype))
         return features
 
@@ -70,7 +79,8 @@ class Branch(nn.Module):
             )
         skips, mid = run_encoder(self.trunk, x, t, text, prepared)
         told = tuple(zero(skip) for zero, skip in zip(self.zero_skips, skips, strict=True))
-        return Residuals(told, self.zero_mid(mid))
+        residuals = Residuals(told, self.zero_mid(mid))
+        return residuals.pooled() if self.pools else residuals
 
     def forward(self, x: Tensor, t: Tensor, text: Text, hint: Tensor) -> Residuals:
         """Both in one, for training."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Step:
-    """Where the loop is: ``index`` of ``total``, the timestep ``t`` and the noise level ``sigma`` (√(1−ᾱ)/√ᾱ)."""
+    """Where the loop is: ``index`` of ``total``, the timestep ``t``, the noise level ``sigma`` (:func:`sigma_at`)."""
 
     index: int
     total: int
@@ -90,7 +90,8 @@ def sample(
         if prefix is not None and index == prefix.length:
             prefix.keep(x, scheduler, generators or [])
         step = Step(index, len(timesteps), t, sigma_at(scheduler, t))
-        prediction = denoise(scheduler.scale_model_input(x, t), step)
+        scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+        prediction = denoise(scaled, step)
         done = scheduler.step(prediction, t, x, **({"generator": generators} if noisy else {}))
         x = done.prev_sample
         if after is not None:
@@ -99,7 +100,9 @@ def sample(
 
 
 def sigma_at(scheduler: Any, t: Tensor) -> float:
-    """The noise level of timestep ``t`` in the variance-exploding scale, √(1−ᾱ_t)/√ᾱ_t."""
+    """The noise level of timestep ``t``, variance-exploding: √(1−ᾱ_t)/√ᾱ_t; of a flow, the share of noise."""
+    if not hasattr(scheduler, "alphas_cumprod"):
+        return float(t) / float(scheduler.config.num_train_timesteps)
     alpha = float(scheduler.alphas_cumprod[min(int(t), len(scheduler.alphas_cumprod) - 1)])
     return float(((1 - alpha) / max(alpha, 1e-12)) ** 0.5)
 
