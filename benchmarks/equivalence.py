@@ -22,10 +22,10 @@ import torch
 ROOT = Path(__file__).parents[1]
 HEAD = """# Equal to the original
 
-Made by `python benchmarks/equivalence.py`: the tests that compare our latents, or a control's outputs, with the reference
-implementation's at the same weights, seed and scheduler, on small real models with random weights, in fp32.
-*Difference* is the largest one of all latents, 1e-4 at most; *effect* is how much the control itself changes them, 1e-2 at
-least. Several tests of one row show their largest difference and smallest effect.
+Made by `python benchmarks/equivalence.py`: the tests that compare our latents, or a control's outputs, with the
+reference implementation's at the same weights, seed and scheduler, on small real models with random weights, in fp32.
+*Difference* is the largest one of all latents, 1e-4 at most; *effect* is how much the control itself changes them,
+1e-2 at least. Several tests of one row show their largest difference and smallest effect.
 """
 
 
