@@ -55,13 +55,13 @@ def _base(path: Path) -> dict[str, object]:
 
 def _control(path: Path) -> dict[str, object]:
     from hackamore.bases.unet import FAMILIES
-    from hackamore.controls.formats.diffusers import CONDITION, MARK, WEIGHTS, read_metadata, read_weights
+    from hackamore.controls.formats.diffusers import CONDITION, WEIGHTS, read_metadata, read_weights
     from hackamore.core.files import sha256
 
     if not (path / WEIGHTS).exists():
         raise HackamoreError(f"{path} is neither a base nor a control", expected=f"a folder with unet/ or {WEIGHTS}")
     weights = read_weights(path / WEIGHTS)
-    if MARK not in weights:
+    if "controlnet_cond_embedding.conv_in.weight" not in weights:
         raise HackamoreError(
             f"{path} is neither a base nor a control that is known", received=next(iter(weights), "nothing")
         )

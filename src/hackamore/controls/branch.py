@@ -23,12 +23,20 @@ class Branch(nn.Module):
     """A ControlNet for a U-Net base, made structurally from it, at any width and depth.
 
     Fresh from a base it changes nothing, bit for bit: all that leaves it passes a :class:`ZeroConv2d`. ``pools``: its
-    residuals are averaged over the picture (shuffle controls).
+    residuals are averaged over the picture (shuffle controls). ``trunk``: an encoder to use in place of a copy of the
+    base's, whose weights are filled in afterwards.
     """
 
     options = ("hidden",)
 
-    def __init__(self, base: Any, condition: str | None = None, widths: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        base: Any,
+        condition: str | None = None,
+        widths: tuple[int, ...] | None = None,
+        *,
+        trunk: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.condition = condition
         self.name = condition or "control"
@@ -36,7 +44,7 @@ class Branch(nn.Module):
         self.pools = False
         self._bases = (base,)
         self.sites: Sites = base.sites
-        self.trunk = encoder_of(base.unet).requires_grad_(True).train()
+        self.trunk: Any = trunk or encoder_of(base.unet).requires_grad_(True).train()
         if base.scale_factor != HintEncoder.STRIDE:
             expected = f"{HintEncoder.STRIDE} pixels, the hint encoder's stride"
             raise HackamoreError(
@@ -46,7 +54,8 @@ class Branch(nn.Module):
         self.hint_encoder = HintEncoder(first, widths or HINT_WIDTHS.get(first, (16, 32, 96, 256)))
         self.zero_skips = nn.ModuleList(ZeroConv2d(width, width) for width in base.sites.skips)
         self.zero_mid = ZeroConv2d(base.sites.mid, base.sites.mid)
-        self.to(base.device, base.dtype)
+        if trunk is None:
+            self.to(base.device, base.dtype)
 
     @property
     def base(self) -> Any:

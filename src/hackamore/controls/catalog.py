@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hackamore.bases.catalog import MEADOW
-from hackamore.core.errors import HackamoreError, unknown_name
+from hackamore.core.errors import unknown_name
 
 
 def embedded() -> dict[str, Path]:
@@ -14,19 +14,21 @@ def embedded() -> dict[str, Path]:
     return {f"meadow/{folder.name}": folder for folder in sorted((MEADOW / "controls").glob("*/")) if folder.is_dir()}
 
 
-def load_control(name: str | Path, base: Any) -> Any:
-    """A control from a catalogue name (``meadow/canny``) or a folder in diffusers' layout, checked against ``base``.
+def load_control(name: str | Path, base: Any, **options: Any) -> Any:
+    """A control from a catalogue name (``meadow/canny``), a folder or a file of any format that is known.
 
-    Raises :class:`HackamoreError` for an unknown name, a damaged file, or a control of another family or width.
+    ``options`` are the format's own: ``pools`` (ControlNets: average the residuals over the picture, as shuffle
+    controls do) … The formats stand in :data:`hackamore.controls.formats.table.FORMATS`.
+    Raises :class:`HackamoreError` for an unknown name, a damaged or unknown file, one that holds code (which is never
+    run), or a control of another family or width than ``base``.
     """
-    from hackamore.controls.formats.diffusers import read_branch
+    from hackamore.controls.formats.file import open_control
+    from hackamore.controls.formats.table import read_control
 
     known = embedded()
-    folder = known.get(str(name), Path(name))
-    if folder.is_dir():
-        branch = read_branch(folder, base)
-        branch.name = str(name) if str(name) in known else folder.resolve().name
-        return branch
-    if folder.exists():
-        raise HackamoreError(f"{name} is a file", expected="a ControlNet folder in diffusers' layout")
-    raise unknown_name("control", str(name), list(known))
+    path = known.get(str(name), Path(name))
+    if str(name) not in known and not path.exists():
+        raise unknown_name("control", str(name), list(known))
+    control = read_control(open_control(path), base, **options)
+    control.name = str(name) if str(name) in known else path.resolve().name
+    return control

@@ -1,0 +1,202 @@
+"""A file of weights that may be a control: what it holds is told before any tensor is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hackamore.controls.formats.pickles import read_pickle
+from hackamore.core.errors import HackamoreError
+from hackamore.core.files import sha256
+
+SAFE = (".safetensors", ".sft")
+PICKLES = (".pth", ".pt", ".ckpt", ".bin")
+SUFFIXES = SAFE + PICKLES
+STEMS = ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "diffusion_pytorch_model.bf16", "model", "adapter")
+"""Names of the weights in a folder, the first that is there; ``.fp16`` before the suffix is diffusers' variant."""
+
+
+@dataclass(frozen=True)
+class ControlFile:
+    """One control as it lies on disk.
+
+    ``path``: what the user named, a folder or a file. ``files``: its weights, several where they are sharded.
+    ``shapes``, ``dtypes``: of each tensor, by key. ``config``: config.json, {} if none. ``metadata``: of the header.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    pickled: dict[str, Tensor] | None = None
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights, the first of several."""
+        return self.files[0]
+
+    @property
+    def name(self) -> str:
+        """The name of the folder or the file."""
+        return self.path.resolve().name
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers all tensors hold together."""
+        total = 0
+        for shape in self.shapes.values():
+            size = 1
+            for side in shape:
+                size *= side
+            total += size
+        return total
+
+    @cached_property
+    def sha256(self) -> dict[str, str]:
+        """File name → SHA-256 of each file of weights."""
+        return {file.name: sha256(file) for file in self.files}
+
+    def tensors(self, *keys: str) -> dict[str, Tensor]:
+        """The tensors of ``keys``, of all where none is given; mapped from disk, so they cost nothing until used."""
+        if self.pickled is not None:
+            return {key: self.pickled[key] for key in keys or self.pickled}
+        wanted = set(keys or self.shapes)
+        found: dict[str, Tensor] = {}
+        for file in self.files:
+            with _opened(file) as opened:
+                found |= {key: opened.get_tensor(key) for key in opened.keys() if key in wanted}  # noqa: SIM118
+        return found
+
+
+def open_control(path: Path | str) -> ControlFile:
+    """Open a folder in diffusers' layout (whole or sharded), a ``.safetensors`` file, or a pickle of weights.
+
+    Nothing in the file is ever run. Raises :class:`HackamoreError` when there are no weights, or what is there is
+    damaged, empty, a web page, or holds code.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise HackamoreError(f"no such file: {path}", expected=f"a folder, or a file ending in {', '.join(SUFFIXES)}")
+    files = _files_of(path) if path.is_dir() else (path,)
+    for file in files:
+        _check_content(file)
+    config = read_config(path / "config.json") if path.is_dir() else {}
+    if files[0].suffix.lower() not in SAFE:
+        tensors: dict[str, Tensor] = {}
+        for file in files:
+            tensors |= read_pickle(file)
+        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+        dtypes = {key: str(value.dtype).removeprefix("torch.") for key, value in tensors.items()}
+        return ControlFile(path, files, shapes, dtypes, config, {}, tensors)
+    shapes, dtypes = {}, {}
+    metadata: dict[str, str] = {}
+    for file in files:
+        with _opened(file) as opened:
+            metadata |= dict(opened.metadata() or {})
+            for key in opened.keys():  # noqa: SIM118
+                part = opened.get_slice(key)
+                shapes[key], dtypes[key] = tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), part.get_dtype())
+    return ControlFile(path, files, shapes, dtypes, config, metadata)
+
+
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; {} where there is no such file."""
+    if not path.exists():
+        return {}
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise HackamoreError(f"{path} is not JSON", received=str(error)) from error
+    if not isinstance(told, dict):
+        raise HackamoreError(f"{path} holds no settings", received=type(told).__name__, expected="a JSON object")
+    return told
+
+
+def _opened(file: Path) -> Any:
+    """``file`` opened as safetensors: a context manager."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(file, "pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise HackamoreError(
+            f"{file} is damaged or not a safetensors file",
+            received=str(error)[:200],
+            expected="a whole .safetensors file",
+        ) from error
+
+
+def _files_of(folder: Path) -> tuple[Path, ...]:
+    """The weights in a folder; raises :class:`HackamoreError` when there are none, or several to choose from."""
+    for suffix in (*SAFE, *PICKLES):
+        for stem in STEMS:
+            if (file := folder / f"{stem}{suffix}").is_file():
+                return (file,)
+            if (index := folder / f"{stem}{suffix}.index.json").is_file():
+                return _shards(index)
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    if len(found) == 1:
+        return (found[0],)
+    if not found:
+        raise HackamoreError(
+            f"{folder} is neither a base nor a control",
+            received="no weights in it",
+            expected="a folder with diffusion_pytorch_model.safetensors, or a file of weights",
+        )
+    raise HackamoreError(
+        f"{folder} holds several files of weights",
+        received=", ".join(file.name for file in found[:5]),
+        expected="the name of one of them",
+    )
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    table = read_config(index).get("weight_map")
+    if not isinstance(table, Mapping) or not table or not all(isinstance(name, str) for name in table.values()):
+        raise HackamoreError(f"{index} names no files", expected="weight_map: tensor → file")
+    names = sorted(set(table.values()))
+    strange = [name for name in names if Path(name).name != name]
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if strange or missing:
+        raise HackamoreError(
+            f"{index.parent} lacks {len(strange or missing)} of its {len(names)} files of weights",
+            received=", ".join((strange or missing)[:3]),
+            expected=f"what {index.name} names, in the same folder",
+        )
+    return tuple(index.parent / name for name in names)
+
+
+def _check_content(file: Path) -> None:
+    """Refuse what is often saved in place of weights: nothing, a web page, a pointer to the file."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(256).lstrip().lower()
+    except OSError as error:
+        raise HackamoreError(f"{file} cannot be read", received=error.strerror) from error
+    wrong = (
+        "is empty"
+        if file.stat().st_size == 0
+        else "is a web page, not a file of weights"
+        if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head"))
+        else "is a pointer to a large file, not the file"
+        if start.startswith(b"version https://git-lfs")
+        else None
+    )
+    if wrong:
+        raise HackamoreError(f"{file} {wrong}", expected="the weights themselves; download them again")
+    if file.suffix.lower() not in SUFFIXES:
+        raise HackamoreError(f"{file} is not a file of weights", expected=f"a name ending in {', '.join(SUFFIXES)}")

@@ -1,0 +1,42 @@
+"""The tensors that a control must have, and the error that names those that it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hackamore.core.errors import HackamoreError
+
+SHOWN = 3
+"""How many names an error shows."""
+
+
+def check_keys(source: Path | str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raise :class:`HackamoreError` naming missing, unexpected or wrongly shaped tensors.
+
+    ``expected`` and ``found``: key → tensor, parameter or shape.
+    """
+    missing = sorted(expected.keys() - found.keys())
+    extra = sorted(found.keys() - expected.keys())
+    shapes = sorted(
+        f"{key} {_shape(found[key])} for {_shape(expected[key])}"
+        for key in expected.keys() & found.keys()
+        if _shape(found[key]) != _shape(expected[key])
+    )
+    for words, names in (("lacks", missing), ("has unexpected", extra), ("has wrong shapes:", shapes)):
+        if names:
+            raise HackamoreError(
+                f"{source} {words} {len(names)} tensors: {listed(names)}",
+                expected="exactly the tensors of a control of its kind for this base",
+            )
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few of ``names``, and whether there are more."""
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(getattr(value, "shape", value))
