@@ -77,11 +77,14 @@ def sample(
     generators: list[torch.Generator] | None = None,
     after: Callable[[Step, Tensor, Tensor | None], None] | None = None,
     prefix: Prefix | None = None,
+    change: Callable[[Tensor, Any, Tensor | None], Tensor] | None = None,
 ) -> Tensor:
     """Run ``x`` (N×C×h×w, at the noise level of ``timesteps[0]``) through ``timesteps``; return clean latents.
 
     ``after(step, x, x0)`` is called after every step with the new latents and the scheduler's estimate of the clean
     ones, where it makes one; raising from it ends the loop. Steps that ``prefix`` holds already are not run again.
+    ``change(x, scheduler, t)`` gives the latents to go on with after each step, ``t`` being the timestep that follows,
+    None after the last (inpainting puts back there what stays).
     """
     noisy, first = scheduler_accepts_noise(scheduler), 0
     if prefix is not None and (kept := prefix.restore(generators or [])) is not None:
@@ -94,6 +97,8 @@ def sample(
         prediction = denoise(scaled, step)
         done = scheduler.step(prediction, t, x, **({"generator": generators} if noisy else {}))
         x = done.prev_sample
+        if change is not None:
+            x = change(x, scheduler, timesteps[index + 1] if index + 1 < len(timesteps) else None)
         if after is not None:
             after(step, x, getattr(done, "pred_original_sample", None))
     return x

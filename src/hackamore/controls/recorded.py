@@ -1,0 +1,74 @@
+"""Units as a Recipe holds them, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hackamore.controls.schedule import Schedule
+from hackamore.controls.unit import Unit
+from hackamore.core.image import from_hint
+from hackamore.core.recipe import UnitRecipe, embed, extract
+
+
+def record(unit: Unit, k: int) -> UnitRecipe:
+    """Everything of a unit that determines picture number ``k``."""
+    strength = unit.strength
+    told: dict[str, Any] = (
+        {"schedule": str(strength)}
+        if isinstance(strength, Schedule)
+        else {"scale": strength.scale, "start": strength.start, "end": strength.end}
+    )
+    hints = unit.pictures
+    return UnitRecipe(
+        control=unit.control.name,
+        kind=unit.control.condition,
+        hint=embed(hints[k if len(hints) > 1 else 0]),
+        mask=embed_mask(unit.mask, k),
+        hidden=embed_mask(unit.options.get("hidden"), k),
+        mode=unit.mode,
+        weights=unit.weights,
+        prompt=unit.prompt,
+        options={name: _plain(value) for name, value in unit.options.items() if name != "hidden"},
+        sha256=unit.control.sha256,
+        **told,
+    )
+
+
+def restore(recipe: UnitRecipe, control: Any) -> Unit:
+    """The unit of a Recipe, bound to ``control``."""
+    told: Mapping[str, Any] = (
+        {"schedule": recipe.schedule} if recipe.schedule else recipe.model_dump(include={"scale", "start", "end"})
+    )
+    if recipe.hidden is not None:
+        told = {**told, "hidden": extract(recipe.hidden)}
+    unit: Unit = control.unit(
+        extract(recipe.hint),
+        mask=None if recipe.mask is None else extract(recipe.mask),
+        mode=recipe.mode,
+        weights=recipe.weights,
+        prompt=recipe.prompt,
+        **{**recipe.options, **told},
+    )
+    return unit
+
+
+def embed_mask(mask: Tensor | None, k: int) -> str | None:
+    """The mask of picture ``k`` as base64 PNG."""
+    if mask is None:
+        return None
+    masks = from_hint(mask.expand(-1, 3, -1, -1))
+    return embed(masks[k if len(masks) > 1 else 0])
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON holds it; of a path its name alone."""
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
