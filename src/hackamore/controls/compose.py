@@ -96,6 +96,7 @@ class Composition:
                 continue
             voice.prepared = self._prepared(number, pictures, len(x))
             voice.silent = _silent(unit, x, pictures)
+            voice.unconditional = len(x) - (pictures.stop - pictures.start)
             voice.mask = None if unit.mask is None else _rows(unit.mask.to(x.device), pictures, len(x))
             plain = unit.weights is None and unit.mode == "balanced"
             voice.weights = None if plain else lambda outputs, unit=unit: unit.layer_weights(outputs) or [1.0] * outputs

@@ -45,7 +45,7 @@ class Voice:
 
     ``prepared``: what its ``prepare`` gave, a row for each row of the batch. ``weights``: outputs → layer weights.
     ``mask``: N×1×H×W, where it acts. ``silent``: so many rows at the batch's start (guidance's first half) hear
-    nothing.
+    nothing. ``unconditional``: so many rows at the batch's start are guidance's first half, heard or not.
     """
 
     strength: float = 0.0
@@ -53,6 +53,7 @@ class Voice:
     weights: Callable[[int], list[float]] | None = None
     mask: Tensor | None = None
     silent: int = 0
+    unconditional: int = 0
 
     def say(self, x: Tensor, output: int = 0, outputs: int = 1) -> Tensor:
         """Output number ``output`` of ``outputs`` as strong, where and for whom it is heard."""
