@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,16 +36,7 @@ def write_branch(branch: Branch, folder: Path, dtype: torch.dtype | None = None,
     """
     from safetensors.torch import save_file
 
-    unet = branch.trunk.config
-    config = {"_class_name": "ControlNetModel"} | {name: unet[name] for name in _COPIED if name in unet}
-    encoder = branch.hint_encoder
-    config["conditioning_embedding_out_channels"] = [
-        encoder.conv_in.out_channels,
-        *(block.out_channels for block in list(encoder.blocks)[1::2]),
-    ]
-    config["conditioning_channels"] = encoder.conv_in.in_channels
-    config["controlnet_conditioning_channel_order"] = "rgb"
-    config["global_pool_conditions"] = branch.pools
+    config = {"_class_name": "ControlNetModel"} | config_of(branch)
 
     def stored(weight: Tensor) -> torch.dtype:
         large = eight_bits and weight.ndim == 4 and weight.numel() > LARGE
@@ -61,6 +53,18 @@ def write_branch(branch: Branch, folder: Path, dtype: torch.dtype | None = None,
     with written_whole(folder / "config.json") as path:
         path.write_text(json.dumps(config, indent=2, default=list), encoding="utf-8")
     return folder / WEIGHTS
+
+
+def config_of(branch: Branch) -> dict[str, Any]:
+    """The settings that diffusers makes its module from."""
+    unet, encoder = branch.trunk.config, branch.hint_encoder
+    widths = [encoder.conv_in.out_channels, *(block.out_channels for block in list(encoder.blocks)[1::2])]
+    return {name: unet[name] for name in _COPIED if name in unet} | {
+        "conditioning_embedding_out_channels": widths,
+        "conditioning_channels": encoder.conv_in.in_channels,
+        "controlnet_conditioning_channel_order": "rgb",
+        "global_pool_conditions": branch.pools,
+    }
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
