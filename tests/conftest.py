@@ -1,4 +1,4 @@
-"""Small real models: Stable Diffusion 1.x and 2.x in structure, narrow in width, with random weights."""
+"""Small real models: Stable Diffusion 1.x, 2.x and XL in structure, narrow in width, with random weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from hackamore.bases.catalog import load_base
 from hackamore.training.base import MODEL_INDEX
@@ -22,13 +22,33 @@ from hackamore.training.tokenizer import learn_tokenizer
 SHAPES = {
     "sd1": {"cross_attention_dim": 768, "attention_head_dim": 4},
     "sd2": {"cross_attention_dim": 1024, "attention_head_dim": [2, 4, 4, 4], "use_linear_projection": True},
+    "sdxl": {
+        "cross_attention_dim": 2048,
+        "attention_head_dim": [2, 4, 4],
+        "use_linear_projection": True,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": [1, 1, 2],
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 6 * 8 + 64,
+    },
 }
+XL_INDEX = MODEL_INDEX | {
+    "_class_name": "StableDiffusionXLPipeline",
+    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+    "tokenizer_2": ["transformers", "CLIPTokenizer"],
+    "force_zeros_for_empty_prompt": True,
+}
+del XL_INDEX["safety_checker"], XL_INDEX["requires_safety_checker"]
 
 
 def write_small_base(folder: Path, shape: str, prediction: str, channels: tuple[int, ...] = (16, 32, 32, 32)) -> Path:
-    """A folder in diffusers' layout with SD's four levels, two layers a block, thirteen residual sites."""
+    """A folder in diffusers' layout with SD's four levels and thirteen residual sites, or SDXL's three and ten."""
     torch.manual_seed(0)
     settings = SHAPES[shape]
+    xl = shape == "sdxl"
+    channels = channels[:3] if xl else channels
     UNet2DConditionModel(
         sample_size=8, block_out_channels=channels, norm_num_groups=8, layers_per_block=2, **settings
     ).save_pretrained(folder / "unet")
@@ -42,18 +62,10 @@ def write_small_base(folder: Path, shape: str, prediction: str, channels: tuple[
     ).save_pretrained(folder / "vae")
     words = ["a red circle", "a blue square at noon", "mountains with a lake"]
     tokenizer = learn_tokenizer(words, folder / "tokenizer")
-    CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=settings["cross_attention_dim"],
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            max_position_embeddings=tokenizer.model_max_length,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    ).save_pretrained(folder / "text_encoder")
+    write_small_text_encoder(folder / "text_encoder", tokenizer, 768 if xl else settings["cross_attention_dim"], 1 + xl)
+    if xl:
+        tokenizer.save_pretrained(folder / "tokenizer_2")
+        write_small_text_encoder(folder / "text_encoder_2", tokenizer, 1280, 2, projection=64)
     (folder / "scheduler").mkdir()
     scheduler = {
         "_class_name": "DDIMScheduler",
@@ -67,8 +79,27 @@ def write_small_base(folder: Path, shape: str, prediction: str, channels: tuple[
         "set_alpha_to_one": False,
     }
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
-    (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX))
+    (folder / "model_index.json").write_text(json.dumps(XL_INDEX if xl else MODEL_INDEX))
     return folder
+
+
+def write_small_text_encoder(folder: Path, tokenizer, width: int, layers: int, projection: int | None = None) -> None:
+    """A CLIP text encoder; with ``projection``, OpenCLIP's of SDXL, whose pooled state has that width."""
+    told = {"projection_dim": projection, "hidden_act": "gelu"} if projection else {}
+    kind = CLIPTextModelWithProjection if projection else CLIPTextModel
+    kind(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=64,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            **told,
+        )
+    ).save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +113,11 @@ def sd2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sdxl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_base(tmp_path_factory.mktemp("small-sdxl"), "sdxl", "epsilon")
+
+
+@pytest.fixture(scope="session")
 def sd1(sd1_folder: Path):
     return load_base(sd1_folder, device="cpu")
 
@@ -89,6 +125,11 @@ def sd1(sd1_folder: Path):
 @pytest.fixture(scope="session")
 def sd2(sd2_folder: Path):
     return load_base(sd2_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def sdxl(sdxl_folder: Path):
+    return load_base(sdxl_folder, device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -15,24 +15,40 @@ from hackamore.core.residuals import Residuals
 
 @dataclass(frozen=True)
 class Text:
-    """Encoded prompts: ``tokens`` N×L×D, and what else a family conditions on (``added``, by name)."""
+    """Encoded prompts: ``tokens`` N×L×D, and what else a family conditions on (``added``, by name).
+
+    ``empty``: a chunk without words, 1×L'×D, for families that read long prompts in chunks; shorter prompts are padded
+    with it when they are put beside longer ones.
+    """
 
     tokens: Tensor
     added: dict[str, Tensor] = field(default_factory=dict)
+    empty: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def __getitem__(self, part: slice) -> Text:
-        return Text(self.tokens[part], {name: value[part] for name, value in self.added.items()})
+        return Text(self.tokens[part], {name: value[part] for name, value in self.added.items()}, self.empty)
 
     @staticmethod
     def cat(parts: Sequence[Text]) -> Text:
-        """Several encoded prompts as one batch."""
+        """Several encoded prompts as one batch; shorter ones are padded with their own empty chunk, or another's."""
+        empty = next((p.empty for p in parts if p.empty is not None), None)
+        longest = max(p.tokens.shape[1] for p in parts)
         return Text(
-            torch.cat([p.tokens for p in parts]),
+            torch.cat([_lengthened(p.tokens, longest, empty if p.empty is None else p.empty) for p in parts]),
             {name: torch.cat([p.added[name] for p in parts]) for name in parts[0].added},
+            empty,
         )
+
+
+def _lengthened(tokens: Tensor, length: int, empty: Tensor | None) -> Tensor:
+    """``tokens`` N×L×D with the empty chunk behind them as often as fits into ``length``."""
+    if tokens.shape[1] == length or empty is None:
+        return tokens
+    chunks = (length - tokens.shape[1]) // empty.shape[1]
+    return torch.cat([tokens, empty.repeat(len(tokens), chunks, 1)], 1)
 
 
 @dataclass(frozen=True)
@@ -61,20 +77,37 @@ class Base(Protocol):
     sites: Sites
     latent_channels: int
     scale_factor: int
+    multiple: int
+    """Width and height of a picture are multiples of this."""
     scheduler_config: dict[str, Any]
     scheduler: str
     guidance: float
     sha256: dict[str, str]
-    device: torch.device
-    dtype: torch.dtype
+    options: dict[str, Any]
+    """What it was loaded with beyond its name, by file name, fit for JSON; empty where all is as published."""
     distilled: bool
     """Whether guidance is told to the network (FLUX.1 dev) instead of being made of two passes."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type that its network computes in."""
+
+    @property
+    def network(self) -> Any:
+        """The denoiser."""
 
     def encode_text(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
         """Prompts → what :meth:`predict` conditions on, one row a prompt.
 
         ``size``: (width, height) of the picture, for families that are told it. ``guidance``: for distilled ones.
         """
+
+    def encode_negative(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
+        """The same for negative prompts, which some families read in another way."""
 
     def timing(self, steps: int, size: Size) -> dict[str, Any]:
         """What a scheduler's ``set_timesteps`` must further be told for ``steps`` steps of a picture of ``size``."""

@@ -37,7 +37,7 @@ def load_base(name: str | Path, *, device: str | None = None, dtype: str | torch
     ``device`` is chosen automatically (CUDA, MPS, CPU) when not given; ``dtype`` is fp16 on CUDA, else fp32.
     Raises :class:`HackamoreError` for an unknown name, a folder that is not a base, or a damaged file.
     """
-    from hackamore.bases.unet import load_folder
+    from hackamore.bases.folder import load_folder
 
     place = _device(device)
     kind = _dtype(dtype, place)

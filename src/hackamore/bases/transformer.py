@@ -189,6 +189,8 @@ class SD3Base(TransformerBase):
             like=torch.empty(0, dtype=self.dtype, device=self.device),
         )
 
+    encode_negative = encode_text
+
     def timing(self, steps: int, size: Size) -> dict[str, Any]:
         """The shift of the noise levels, where the scheduler's configuration makes it depend on the size."""
         check_size(size, self.multiple)
@@ -259,6 +261,8 @@ class FluxBase(TransformerBase):
             guidance=float(guidance) if self.told_guidance else None,
             like=torch.empty(0, dtype=self.dtype, device=self.device),
         )
+
+    encode_negative = encode_text
 
     def timing(self, steps: int, size: Size) -> dict[str, Any]:
         """Evenly spaced noise levels from 1 to 1/steps, and their shift for a picture of ``size``."""

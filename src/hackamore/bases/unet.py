@@ -1,32 +1,37 @@
-"""Stable Diffusion 1.x and 2.x: a U-Net, an autoencoder and one CLIP text encoder, from a diffusers folder."""
+"""Stable Diffusion 1.x, 2.x and XL: a U-Net, an autoencoder and one or two CLIP text encoders."""
 
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hackamore.bases.base import Sites, Text
+from hackamore.bases.text import Encoder, read_with
 from hackamore.bases.view import view_of
 from hackamore.core.errors import HackamoreError
-from hackamore.core.files import sha256
 from hackamore.core.image import Size
 from hackamore.core.residuals import Residuals
 
 FAMILIES = {128: "meadow", 768: "sd1", 1024: "sd2", 2048: "sdxl"}
 """Width of the text that a U-Net attends to → family."""
+TASTES = {"sdxl": ("euler", 5.0)}
+"""Family → scheduler and guidance that it likes."""
 
 
 class UNetBase:
-    """A frozen latent diffusion model with a ``UNet2DConditionModel``; see :class:`hackamore.bases.base.Base`."""
+    """A frozen latent diffusion model with a ``UNet2DConditionModel``; see :class:`hackamore.bases.base.Base`.
+
+    SDXL has a second text encoder and tokenizer; with ``zeros_for_empty`` its empty negative prompt is all zeros.
+    ``clip_skip`` leaves out so many of the last layers of the text encoders (1: all but the last).
+    ``bare`` is the U-Net as published, where :attr:`unet` has LoRA layers or hooks inside; it shares its weights.
+    """
 
     distilled = False
+    multiple = 8
 
     def __init__(
         self,
@@ -37,51 +42,90 @@ class UNetBase:
         tokenizer: Any,
         scheduler_config: dict[str, Any],
         *,
-        scheduler: str = "ddim",
-        guidance: float = 7.5,
+        text_encoder_2: Any = None,
+        tokenizer_2: Any = None,
+        zeros_for_empty: bool = False,
+        scheduler: str | None = None,
+        guidance: float | None = None,
         hashes: dict[str, str] | None = None,
     ) -> None:
         self.name, self.unet, self.vae = name, unet, vae
+        self.bare = unet
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
-        self.scheduler_config, self.scheduler, self.guidance = scheduler_config, scheduler, guidance
-        self.sha256 = hashes or {}
-        for network in (unet, vae, text_encoder):
+        self.text_encoder_2, self.tokenizer_2 = text_encoder_2, tokenizer_2
+        self.zeros_for_empty, self.clip_skip = zeros_for_empty, 0
+        self.scheduler_config, self.sha256 = scheduler_config, hashes or {}
+        self.options: dict[str, Any] = {}
+        for network in self.parts().values():
             network.requires_grad_(False).eval()
         width = unet.config.cross_attention_dim
         self.family = FAMILIES.get(width, f"unet-{width}")
+        taste = TASTES.get(self.family, ("ddim", 7.5))
+        self.scheduler, self.guidance = scheduler or taste[0], taste[1] if guidance is None else guidance
         self.latent_channels = unet.config.in_channels
         self.scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
         sample = unet.config.sample_size or 64
         height, width = (sample, sample) if isinstance(sample, int) else sample
         self.size = (width * self.scale_factor, height * self.scale_factor)
         self.sites = sites_of(unet)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the U-Net is."""
-        device: torch.device = next(self.unet.parameters()).device
-        return device
+        self.device = unet.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The U-Net's floating-point type."""
-        dtype: torch.dtype = next(self.unet.parameters()).dtype
+        dtype: torch.dtype = next(self.bare.parameters()).dtype
         return dtype
 
+    @property
+    def network(self) -> Any:
+        """The U-Net."""
+        return self.unet
+
+    def parts(self) -> dict[str, Any]:
+        """The networks by name, in the order in which a generation runs them."""
+        parts = {name: getattr(self, name) for name in ("text_encoder", "text_encoder_2", "unet", "vae")}
+        return {name: part for name, part in parts.items() if part is not None}
+
     def to(self, device: torch.device) -> UNetBase:
-        """Move every network to ``device``."""
-        for network in (self.unet, self.vae, self.text_encoder):
+        """Move every network to ``device``; it computes there from now on."""
+        for network in self.parts().values():
             network.to(device)
+        self.device = device
         return self
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
-        """Prompts → last hidden states N×L×D, padded and cut to the encoder's length."""
-        length = self.tokenizer.model_max_length
-        ids = self.tokenizer(
-            list(prompts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        ).input_ids
-        return Text(self.text_encoder(ids.to(self.device)).last_hidden_state)
+        """Prompts → hidden states N×L×D: the last ones, or for SDXL those before the last layer of both encoders.
+
+        Prompts beyond the encoder's length are read in chunks (Meadow's are cut); word weights as in
+        :mod:`hackamore.bases.weighting`. SDXL is also told ``text_embeds`` and ``time_ids`` (height, width, cropped at
+        0, 0, then height, width again).
+        """
+        return self._encode(prompts, size, self.clip_skip)
+
+    @torch.no_grad()
+    def encode_negative(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
+        """As diffusers does it: no layers left out, and zeros for empty prompts of SDXL where its folder says so."""
+        text = self._encode(prompts, size, 0)
+        if not self.zeros_for_empty or any(prompts):
+            return text
+        zeros = torch.zeros_like(text.tokens)
+        return Text(zeros, text.added | {"text_embeds": torch.zeros_like(text.added["text_embeds"])}, zeros[:1])
+
+    def encoders(self, skip: int = 0) -> tuple[Encoder, ...]:
+        """The text encoders with their tokenizers."""
+        two = self.text_encoder_2 is not None
+        pairs = [(self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)][: 1 + two]
+        chunked = self.family != "meadow"
+        return tuple(Encoder(*pair, self.device, early=two, skip=skip, chunked=chunked) for pair in pairs)
+
+    def _encode(self, prompts: Sequence[str], size: Size | None, skip: int) -> Text:
+        tokens, pooled, empty = read_with(self.encoders(skip), prompts)
+        if pooled is None:
+            return Text(tokens, {}, empty)
+        width, height = size or self.size
+        ids = torch.tensor([[height, width, 0, 0, height, width]] * len(prompts), dtype=tokens.dtype)
+        return Text(tokens, {"text_embeds": pooled, "time_ids": ids.to(tokens.device)}, empty)
 
     def timing(self, steps: int, size: Size) -> dict[str, Any]:
         """Nothing beyond the number of steps."""
@@ -95,22 +139,21 @@ class UNetBase:
 
     def words_lost(self, prompt: str) -> str:
         """What the encoder's length cuts off, read back from the tokens."""
-        ids = self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
-        return str(self.tokenizer.decode(ids[self.tokenizer.model_max_length - 2 :]))
+        return self.encoders()[0].lost(prompt)
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """The mode of the autoencoder's posterior, scaled."""
-        moments = self.vae.encode(pictures.to(self.device, self.dtype)).latent_dist
+        moments = self.vae.encode(pictures.to(self.device, self.vae.dtype)).latent_dist
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
         latents: Tensor = (moments.mode() - shift) * self.vae.config.scaling_factor
-        return latents
+        return latents.to(self.dtype)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Unscale and decode."""
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
-        pictures: Tensor = self.vae.decode(latents.to(self.dtype) / self.vae.config.scaling_factor + shift).sample
+        pictures: Tensor = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor + shift).sample
         return pictures
 
     def predict(self, x: Tensor, t: Tensor, text: Text, residuals: Residuals | None = None) -> Tensor:
@@ -157,10 +200,14 @@ def encoder_of(unet: Any) -> Any:
 
 
 def run_encoder(
-    trunk: Any, x: Tensor, t: Tensor, text: Text, hint: Tensor | None = None
+    trunk: Any, x: Tensor, t: Tensor, text: Text, hint: Tensor | None = None, told: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor]:
-    """Run a U-Net's encoder, ``hint`` (shaped like ``conv_in``'s output) added after ``conv_in``: its skips and mid."""
+    """Run a U-Net's encoder, ``hint`` (shaped like ``conv_in``'s output) added after ``conv_in``: its skips and mid.
+
+    ``told``: what is further added to the embedded timestep (union controls: which hints there are).
+    """
     embedded = trunk.time_embedding(trunk.get_time_embed(sample=x, timestep=t))
+    embedded = embedded if told is None else embedded + told
     if text.added:
         more = trunk.get_aug_embed(embedded, text.tokens, text.added)
         embedded = embedded if more is None else embedded + more
@@ -174,80 +221,3 @@ def run_encoder(
         skips += states
     attends = {"encoder_hidden_states": text.tokens} if getattr(trunk.mid_block, "has_cross_attention", False) else {}
     return skips, trunk.mid_block(x, embedded, **attends)
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Without transformers' progress bars, which come back afterwards if they were on."""
-    from transformers.utils import logging as their
-
-    shown = their.is_progress_bar_enabled()
-    their.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            their.enable_progress_bar()
-
-
-def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtype, **settings: Any) -> UNetBase:
-    """Read a diffusers folder (``unet``, ``vae``, ``text_encoder``, ``tokenizer``, ``scheduler``).
-
-    Raises :class:`HackamoreError` naming the part that is missing or does not load.
-    """
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    parts = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
-    absent = [part for part in (*parts, "tokenizer", "scheduler") if not (folder / part).is_dir()]
-    if absent:
-        raise HackamoreError(
-            f"{folder} is not a Stable Diffusion folder",
-            received="no " + ", ".join(absent),
-            expected="the folders unet, vae, text_encoder, tokenizer and scheduler (diffusers' layout)",
-        )
-
-    def read(part: str, kind: Any, **told: Any) -> Any:
-        try:
-            with _no_bars():
-                return kind.from_pretrained(folder / part, local_files_only=True, **told)
-        except Exception as error:
-            raise HackamoreError(
-                f"the {part} of {folder} cannot be loaded",
-                received=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
-                expected="whole files in diffusers' layout, weights as .safetensors",
-            ) from error
-
-    loaded = {part: read(part, kind, torch_dtype=dtype, use_safetensors=True) for part, kind in parts.items()}
-    _check_parts(folder, **loaded)
-    try:
-        scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HackamoreError(f"the scheduler of {folder} cannot be loaded", received=str(error)) from error
-    files = [
-        file for part in parts for file in sorted((folder / part).glob("*.safetensors")) if ".fp16." not in file.name
-    ]
-    hashes = {str(file.relative_to(folder)): sha256(file) for file in files}
-    tokenizer = read("tokenizer", CLIPTokenizer)
-    base = UNetBase(name, **loaded, tokenizer=tokenizer, scheduler_config=scheduler, hashes=hashes, **settings)
-    return base.to(device)
-
-
-def _check_parts(folder: Path, unet: Any, vae: Any, text_encoder: Any) -> None:
-    """Refuse by name what is laid out like Stable Diffusion 1 or 2 and is not."""
-    latent, text = vae.config.latent_channels, text_encoder.config.hidden_size
-    wrong = (
-        f"a U-Net of {unet.config.in_channels} input channels, latents of {latent} (an inpainting or editing model)"
-        if unet.config.in_channels != latent
-        else f"a U-Net that attends to width {unet.config.cross_attention_dim} beside a text encoder of width {text}"
-        if unet.config.cross_attention_dim != text
-        else "a U-Net with added conditions (SDXL)"
-        if unet.config.addition_embed_type is not None
-        else "a U-Net without a mid block"
-        if unet.mid_block is None
-        else None
-    )
-    if wrong:
-        raise HackamoreError(
-            f"{folder} is of a kind that is not supported yet", received=wrong, expected="SD 1.x or 2.x"
-        )
