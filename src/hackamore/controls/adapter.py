@@ -80,13 +80,13 @@ class Adapter(nn.Module):
         blocks: int | None = None,
     ) -> None:
         super().__init__()
+        self.places = places_of(base)
         self.condition = condition
         self.name = condition or "adapter"
         self.sha256: dict[str, str] = {}
         self.sites: Sites = base.sites
         self._bases = (base,)
         self.channels_in, self.light, self.blocks = channels_in, light, blocks or (4 if light else 2)
-        self.places = places_of(base)
         widths = [place.width for place in self.places]
         read = channels_in * self.stride**2
         self.conv_in = None if light else nn.Conv2d(read, widths[0], 3, padding=1)
