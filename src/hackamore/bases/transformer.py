@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hackamore.bases.base import Sites, Text
 from hackamore.bases.tokens import PATCH, pack, places_of, unpack
-from hackamore.bases.transformer_text import Encoder, check_plain, flux_text, sd3_text
+from hackamore.bases.transformer_text import Encoder, flux_text, sd3_text
 from hackamore.bases.view import view_of
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size, check_size
@@ -23,7 +23,11 @@ DYNAMIC_SHIFT = {"sd3": 1.16, "flux": 1.15}
 
 
 class TransformerBase:
-    """What SD3 and FLUX have in common; see :class:`hackamore.bases.base.Base`."""
+    """What SD3 and FLUX have in common; see :class:`hackamore.bases.base.Base`.
+
+    ``bare`` is the transformer as published, where :attr:`transformer` has LoRA layers or hooks inside; it shares its
+    weights.
+    """
 
     family = ""
     distilled = False
@@ -31,6 +35,9 @@ class TransformerBase:
     """The text encoders it has, by diffusers' names: ``text_encoder``, ``text_encoder_2``, ``text_encoder_3``."""
     absent: tuple[str, ...] = ()
     """The text encoders it could have and has not."""
+    options: dict[str, Any]
+    device: torch.device
+    """Where it computes."""
 
     def __init__(
         self,
@@ -46,8 +53,9 @@ class TransformerBase:
     ) -> None:
         self.name, self.transformer, self.vae, self.encoders = name, transformer, vae, encoders
         self.scheduler_config, self.scheduler, self.guidance = scheduler_config, scheduler, guidance
-        self.sha256 = hashes or {}
-        for network in self.networks.values():
+        self.sha256, self.options = hashes or {}, {}
+        self.bare, self.device = transformer, transformer.device
+        for network in self.parts().values():
             network.requires_grad_(False).eval()
         self.latent_channels: int = vae.config.latent_channels
         self.scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -60,22 +68,15 @@ class TransformerBase:
         """The denoiser."""
         return self.transformer
 
-    @property
-    def networks(self) -> dict[str, Any]:
-        """Every network it runs, by diffusers' names."""
+    def parts(self) -> dict[str, Any]:
+        """The networks by diffusers' names, in the order in which a generation runs them."""
         texts = {name: encoder.network for name, encoder in self.encoders.items()}
-        return {"transformer": self.transformer, "vae": self.vae} | texts
-
-    @property
-    def device(self) -> torch.device:
-        """Where the transformer is."""
-        device: torch.device = next(self.transformer.parameters()).device
-        return device
+        return texts | {"transformer": self.transformer, "vae": self.vae}
 
     @property
     def dtype(self) -> torch.dtype:
         """The transformer's floating-point type."""
-        dtype: torch.dtype = next(self.transformer.parameters()).dtype
+        dtype: torch.dtype = next(self.bare.parameters()).dtype
         return dtype
 
     @property
@@ -84,9 +85,10 @@ class TransformerBase:
         return float(self.vae.config.shift_factor or 0.0) * float(self.vae.config.scaling_factor)
 
     def to(self, device: torch.device) -> TransformerBase:
-        """Move every network to ``device``."""
-        for network in self.networks.values():
+        """Move every network to ``device``; it computes there from now on."""
+        for network in self.parts().values():
             network.to(device)
+        self.device = device
         return self
 
     def view(self) -> TransformerBase:
@@ -98,16 +100,16 @@ class TransformerBase:
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """The mode of the autoencoder's posterior, shifted and scaled."""
-        moments = self.vae.encode(pictures.to(self.device, self.dtype)).latent_dist
+        moments = self.vae.encode(pictures.to(self.device, self.vae.dtype)).latent_dist
         shift = self.vae.config.shift_factor or 0.0
         latents: Tensor = (moments.mode() - shift) * self.vae.config.scaling_factor
-        return latents
+        return latents.to(self.dtype)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Unscale, shift back and decode."""
         shift = self.vae.config.shift_factor or 0.0
-        pictures: Tensor = self.vae.decode(latents.to(self.dtype) / self.vae.config.scaling_factor + shift).sample
+        pictures: Tensor = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor + shift).sample
         return pictures
 
     def words_lost(self, prompt: str) -> str:
@@ -175,7 +177,6 @@ class SD3Base(TransformerBase):
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
         """Prompts → both CLIPs' states and T5's, N×(77 + 256)×D, and their ``pooled`` projections."""
-        check_plain(prompts, "SD3")
         clip_l, clip_g, t5 = (self.encoders.get(part) for part in ("text_encoder", "text_encoder_2", "text_encoder_3"))
         config = self.transformer.config
         return sd3_text(
@@ -248,7 +249,6 @@ class FluxBase(TransformerBase):
 
         Raises :class:`HackamoreError` for a guidance other than 1 (or 0) where the network takes none (schnell).
         """
-        check_plain(prompts, "FLUX")
         guidance = self.guidance if guidance is None else guidance
         if not self.told_guidance and guidance not in (0, 1):
             raise HackamoreError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hackamore.bases.folder import read_part, read_tokenizer, weights_of
 from hackamore.bases.transformer import FluxBase, SD3Base, TransformerBase
 from hackamore.bases.transformer_text import CLIP_LENGTH, Encoder
 from hackamore.core.errors import HackamoreError
@@ -33,19 +32,15 @@ def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtyp
     SD3's text encoders may be absent, each with its tokenizer; FLUX needs both of its own.
     Raises :class:`HackamoreError` naming the part that is missing or does not load.
     """
-    family = _family(folder)
+    config = _json(folder / "transformer" / "config.json")
+    family = _family(folder, config)
     parts = _parts(folder, family)
-    transformer = _read(folder, "transformer", _class(family, "transformer"), torch_dtype=dtype, use_safetensors=True)
-    _check_channels(folder, family, transformer)
-    vae = _read(folder, "vae", _class(family, "vae"), torch_dtype=dtype, use_safetensors=True)
+    _check_channels(folder, family, config)
+    scheduler = _json(folder / "scheduler" / "scheduler_config.json")
+    transformer = read_part(folder, "transformer", _class(family, "transformer"), dtype)
+    vae = read_part(folder, "vae", _class(family, "vae"), dtype)
     encoders = {part: _encoder(folder, family, part, dtype) for part in parts}
-    scheduler = _scheduler(folder)
-    files = [
-        file
-        for part in ("transformer", "vae", *parts)
-        for file in sorted((folder / part).glob("*.safetensors"))
-        if not {"fp16", "bf16"} & set(file.name.split("."))
-    ]
+    files = [file for part in ("transformer", "vae", *parts) for file in weights_of(folder / part)[0]]
     hashes = {str(file.relative_to(folder)): sha256(file) for file in files}
     kind = SD3Base if family == "sd3" else FluxBase
     return kind(name, transformer, vae, encoders, scheduler, hashes=hashes, **settings).to(device)
@@ -56,8 +51,8 @@ def is_transformer_folder(folder: Path) -> bool:
     return (folder / "transformer").is_dir()
 
 
-def _family(folder: Path) -> str:
-    told = _json(folder / "transformer" / "config.json").get("_class_name")
+def _family(folder: Path, config: dict[str, Any]) -> str:
+    told = config.get("_class_name")
     if told not in FAMILIES:
         raise HackamoreError(
             f"{folder} is of a kind that is not supported yet",
@@ -86,21 +81,22 @@ def _parts(folder: Path, family: str) -> list[str]:
     return [part for part in known if there[part]]
 
 
-def _check_channels(folder: Path, family: str, transformer: Any) -> None:
-    """Refuse by name the editing and structural models, whose transformers take further channels."""
-    channels = transformer.config.in_channels // (4 if family == "flux" else 1)
-    if channels != 16:
+def _check_channels(folder: Path, family: str, told: dict[str, Any]) -> None:
+    """Refuse by name the filling and structural models, whose transformers take further channels."""
+    taken = told.get("in_channels", 64 if family == "flux" else 16) // (4 if family == "flux" else 1)
+    latent = _json(folder / "vae" / "config.json").get("latent_channels", 4)
+    if taken != latent:
         raise HackamoreError(
             f"{folder} is of a kind that is not supported yet",
-            received=f"a transformer that takes {channels} latent channels (a filling or structural model)",
-            expected="16, a text-to-image model",
+            received=f"a transformer that takes {taken} channels, latents of {latent} (a filling or structural model)",
+            expected="a text-to-image model",
         )
 
 
 def _encoder(folder: Path, family: str, part: str, dtype: torch.dtype) -> Encoder:
     kind = ENCODERS[family][part]
-    network = _read(folder, part, _class(family, kind), torch_dtype=dtype, use_safetensors=True)
-    tokenizer = _read(folder, _tokenizer(part), _class(family, kind + " tokenizer"))
+    network = read_part(folder, part, _class(family, kind), dtype)
+    tokenizer = read_tokenizer(folder, _tokenizer(part), _class(family, kind + " tokenizer"))
     length = T5_LENGTH[family] if kind == "t5" else min(tokenizer.model_max_length, CLIP_LENGTH)
     return Encoder(network, tokenizer, length)
 
@@ -128,10 +124,6 @@ def _class(family: str, kind: str) -> Any:
     return known[kind]
 
 
-def _scheduler(folder: Path) -> dict[str, Any]:
-    return _json(folder / "scheduler" / "scheduler_config.json")
-
-
 def _json(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -140,38 +132,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise HackamoreError(f"{path} holds no settings", received=type(told).__name__, expected="a JSON object")
     return told
-
-
-def _read(folder: Path, part: str, kind: Any, **told: Any) -> Any:
-    network = bool(told)
-    try:
-        with _no_bars():
-            more = {"output_loading_info": True} if network else {}
-            made = kind.from_pretrained(folder / part, local_files_only=True, **told, **more)
-    except Exception as error:
-        raise HackamoreError(
-            f"the {part} of {folder} cannot be loaded",
-            received=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
-            expected="whole files in diffusers' layout, weights as .safetensors",
-        ) from error
-    if not network:
-        return made
-    made, found = made
-    if missing := sorted(found["missing_keys"]):  # which the libraries would fill with random numbers
-        names = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
-        raise HackamoreError(f"the {part} of {folder} lacks {len(missing)} tensors: {names}", expected="whole files")
-    return made
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Without transformers' progress bars, which come back afterwards if they were on."""
-    from transformers.utils import logging as their
-
-    shown = their.is_progress_bar_enabled()
-    their.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            their.enable_progress_bar()

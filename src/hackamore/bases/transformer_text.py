@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hackamore.bases.base import Text
-from hackamore.core.errors import HackamoreError
+from hackamore.bases.weighting import read_weights, weigh
 
 CLIP_LENGTH = 77
 """CLIP's tokens; an absent CLIP encoder leaves as many rows of zeros."""
 
-_WEIGHTED = re.compile(r"\([^()]+:\s*[0-9]*\.?[0-9]+\s*\)")
+Pick = Callable[[Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,31 +27,38 @@ class Encoder:
     tokenizer: Any
     length: int
 
+    def read(self, prompts: Sequence[str], device: torch.device, pick: Pick, **told: Any) -> tuple[Tensor, Any]:
+        """Prompts → the states N×length×D that ``pick`` takes from the network's output, and that whole output.
+
+        Words may be weighted (:mod:`hackamore.bases.weighting`); the whole output is that of the words alone.
+        """
+        readings = [read_weights(prompt) for prompt in prompts]
+        made = self.network(self.ids([reading.text for reading in readings]).to(device), **told)
+        if all(reading.plain for reading in readings):
+            return pick(made), made
+
+        def run(ids: Tensor, mask: Tensor | None) -> tuple[Tensor, None]:
+            return pick(self.network(ids.to(device), attention_mask=mask, **told)), None
+
+        rows = [
+            states[None] if reading.plain else weigh(reading, self.tokenizer, run, device, self.length, cut=True)
+            for reading, states in zip(readings, pick(made), strict=True)
+        ]
+        return torch.cat([row.to(rows[0]) for row in rows]), made
+
     def ids(self, prompts: Sequence[str]) -> Tensor:
         """Token numbers N×length, padded and cut."""
         told = {"padding": "max_length", "max_length": self.length, "truncation": True, "return_tensors": "pt"}
-        device = next(self.network.parameters()).device
-        ids: Tensor = self.tokenizer(list(prompts), **told).input_ids.to(device)
+        ids: Tensor = self.tokenizer(list(prompts), **told).input_ids
         return ids
 
     def lost(self, prompt: str) -> str:
         """The end of ``prompt`` beyond what it reads; empty where it reads all."""
-        told = {"truncation": True, "max_length": self.length, "verbose": False}
-        whole = self.tokenizer(prompt, verbose=False).input_ids
-        read = self.tokenizer(prompt, **told).input_ids
+        words = read_weights(prompt).text
+        whole = self.tokenizer(words, verbose=False).input_ids
+        read = self.tokenizer(words, truncation=True, max_length=self.length, verbose=False).input_ids
         kept = len(read) - 1  # its last is the end mark
         return "" if len(whole) <= len(read) else str(self.tokenizer.decode(whole[kept:], skip_special_tokens=True))
-
-
-def check_plain(prompts: Sequence[str], family: str) -> None:
-    """Refuse ``(word:1.2)``: with T5 among the encoders a weight has no agreed meaning."""
-    for prompt in prompts:
-        if found := _WEIGHTED.search(prompt):
-            raise HackamoreError(
-                f"word weights do not reach the text encoders of {family}",
-                received=found.group(),
-                expected="plain words; T5 understands sentences that say what matters",
-            )
 
 
 def sd3_text(
@@ -71,7 +77,7 @@ def sd3_text(
     ``pooled``: both CLIP's projections, side by side, ``pooled_width`` wide. An absent encoder says zeros, as when it
     was dropped in training (Esser et al. 2024, §5.2). ``like`` gives device and type.
     """
-    halves = [None if clip is None else _penultimate(clip, prompts) for clip in (clip_l, clip_g)]
+    halves = [None if clip is None else _clip_half(clip, prompts, like.device) for clip in (clip_l, clip_g)]
     known = next((half for half in halves if half is not None), None)
     if known is None:
         states = like.new_zeros(len(prompts), CLIP_LENGTH, width)
@@ -84,21 +90,27 @@ def sd3_text(
         states = F.pad(states, (0, width - states.shape[-1]))
         pooled = torch.cat([left[1], right[1]], dim=-1)
     blank_t5 = like.new_zeros(len(prompts), t5_length, width)
-    long = blank_t5 if t5 is None else t5.network(t5.ids(prompts))[0].to(like)
+    long = blank_t5 if t5 is None else t5.read(prompts, like.device, _last)[0].to(like)
     tokens = torch.cat([states.to(like), long], dim=-2)
     return Text(tokens, {"pooled": pooled.to(like)})
 
 
-def _penultimate(clip: Encoder, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+def _clip_half(clip: Encoder, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
     """CLIP's states before its last layer N×L×D, and its projection N×P."""
-    told = clip.network(clip.ids(prompts), output_hidden_states=True)
-    return told.hidden_states[-2], told[0]
+    states, made = clip.read(prompts, device, lambda told: told.hidden_states[-2], output_hidden_states=True)
+    return states, made[0]
+
+
+def _last(made: Any) -> Tensor:
+    """T5's last states."""
+    states: Tensor = made[0]
+    return states
 
 
 def flux_text(prompts: Sequence[str], clip: Encoder, t5: Encoder, *, guidance: float | None, like: Tensor) -> Text:
     """Prompts for FLUX: T5's states, CLIP's ``pooled`` output, and ``guidance`` for a network that is told it."""
-    pooled = clip.network(clip.ids(prompts), output_hidden_states=False).pooler_output
+    pooled = clip.read(prompts, like.device, _last)[1].pooler_output
     added = {"pooled": pooled.to(like)}
     if guidance is not None:
         added["guidance"] = torch.full((len(prompts),), guidance, dtype=torch.float32, device=like.device)
-    return Text(t5.network(t5.ids(prompts), output_hidden_states=False)[0].to(like), added)
+    return Text(t5.read(prompts, like.device, _last)[0].to(like), added)
