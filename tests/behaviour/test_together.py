@@ -31,7 +31,11 @@ def hints():
     """The edges of one world, a lightness as a sketch, and the materials of two further worlds."""
     worlds = [render(seed, 128) for seed in (9_000_001, 9_000_002, 9_000_003)]
     edges = hk.annotate("canny", worlds[0].picture, size=(128, 128))
-    return to_hint(edges), to_hint(worlds[1].picture), [to_hint(WORLDS.paint(world.segmentation)) for world in worlds[1:]]
+    return (
+        to_hint(edges),
+        to_hint(worlds[1].picture),
+        [to_hint(WORLDS.paint(world.segmentation)) for world in worlds[1:]],
+    )
 
 
 def run(meadow, units):
@@ -88,7 +92,8 @@ def test_the_masked_control_changes_its_side(meadow, units):
     assert changed[:, 64:].mean() > 3 * changed[:, :48].mean()
     everywhere, _ = run(meadow, units(materials=0, seg={"mask": None}))
     wide, _ = run(meadow, units(materials=1, seg={"mask": None}))
-    assert np.abs(everywhere - wide).mean(axis=2)[:, :48].mean() > 2 * changed[:, :48].mean()
+    unmasked = np.abs(everywhere - wide).mean(axis=2)
+    assert unmasked[:, :48].mean() > 1.5 * changed[:, :48].mean()
 
 
 def test_the_order_of_the_units_does_not_matter(meadow, units):
