@@ -17,8 +17,8 @@ from hackamore.controls.formats.t2i import write_adapter
 from hackamore.core.image import from_hint, to_hint
 from hackamore.generate import generate
 from hackamore.sampling.schedulers import make_scheduler
+from tests.control_models import lively_adapter
 from tests.equivalence.agreement import agree
-from tests.unit.test_adapter import lively
 
 PROMPT, NEGATIVE, STEPS = "a red circle at noon", "a lake", 5
 HINTS = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)).mul(255).round() / 255
@@ -41,7 +41,7 @@ def folders(request, tmp_path_factory):
             if kind == "light" and shape == "sdxl":
                 continue
             folder = tmp_path_factory.mktemp(f"{shape}-{kind}")
-            write_adapter(lively(new_adapter(base, **told), number), folder)
+            write_adapter(lively_adapter(new_adapter(base, **told), number), folder)
             made[shape, kind] = folder
     return made
 

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import T2IAdapter, UNet2DConditionModel
+from diffusers import T2IAdapter
 from safetensors.torch import load_file, save_file
 
-from hackamore.bases.unet import sites_of
 from hackamore.controls.adapter import Adapter, new_adapter, places_of
 from hackamore.controls.branch import new_control
 from hackamore.controls.compose import Composition
@@ -16,40 +15,15 @@ from hackamore.controls.formats.t2i import read_t2i, their_name, write_adapter
 from hackamore.core.errors import HackamoreError
 from hackamore.generate import generate
 from tests.conftest import randomise
+from tests.control_models import PublishedBase, lively_adapter
 
 HINT = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3)).mul(255).round() / 255
 TOLD = {"seed": 5, "size": (64, 64), "steps": 4, "guidance": 3.0}
 
 
-class Shape:
-    """A base of published shape, without weights."""
-
-    name, scale_factor, device, dtype = "published", 8, torch.device("meta"), torch.float32
-
-    def __init__(self, family, **config):
-        with torch.device("meta"):
-            self.unet = UNet2DConditionModel(**config)
-        self.family, self.sites = family, sites_of(self.unet)
-
-
 @pytest.fixture(scope="module")
 def published():
-    sdxl = {
-        "block_out_channels": (320, 640, 1280), "attention_head_dim": (5, 10, 20), "cross_attention_dim": 2048,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    }  # fmt: skip
-    return {"sd1": Shape("sd1", cross_attention_dim=768), "sdxl": Shape("sdxl", **sdxl)}
-
-
-def lively(adapter, seed=0):
-    """The adapter with random weights everywhere, so that it says something."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in adapter.parameters():
-            size = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * size)
-    return adapter.eval().requires_grad_(False)
+    return {family: PublishedBase(family) for family in ("sd1", "sdxl")}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +64,7 @@ def test_the_official_layout_counts_blocks_through_all_levels(published, tmp_pat
 @pytest.mark.parametrize(("light", "channels_in"), [(False, 3), (False, 1), (True, 3)])
 def test_files_go_there_and_back_bit_for_bit(sd1, tmp_path, name, light, channels_in):
     layout = "official" if "." in name else "diffusers"
-    adapter = lively(new_adapter(sd1, "depth", light=light, channels_in=channels_in))
+    adapter = lively_adapter(new_adapter(sd1, "depth", light=light, channels_in=channels_in))
     write_adapter(adapter, tmp_path / name, layout)
     back = read_t2i(open_control(tmp_path / name), sd1)
     assert {k: v.shape for k, v in adapter.state_dict().items()} == {k: v.shape for k, v in back.state_dict().items()}
@@ -103,7 +77,7 @@ def test_files_go_there_and_back_bit_for_bit(sd1, tmp_path, name, light, channel
 
 @pytest.mark.parametrize("light", [False, True])
 def test_folders_are_diffusers_own(sd1, tmp_path, light):
-    mine = lively(new_adapter(sd1, light=light))
+    mine = lively_adapter(new_adapter(sd1, light=light))
     write_adapter(mine, tmp_path / "mine")
     theirs = T2IAdapter.from_pretrained(tmp_path / "mine")
     for one, other in zip(mine.prepare(HINT), theirs(HINT), strict=True):
@@ -140,7 +114,7 @@ def test_a_fresh_adapter_learns_from_the_first_step_on(meadow, light):
 
 
 def test_it_runs_once_a_picture(sd1):
-    adapter, runs = lively(new_adapter(sd1)), []
+    adapter, runs = lively_adapter(new_adapter(sd1)), []
     adapter.body[0].register_forward_hook(lambda *_: runs.append(1))
     generate(sd1, "a lake", controls=[adapter.unit(HINT)], num=2, **TOLD)
     assert len(runs) == 1  # one hint, two pictures of four steps
@@ -148,7 +122,7 @@ def test_it_runs_once_a_picture(sd1):
 
 def test_steps_do_not_change_the_features(meadow):
     """The base adds in place: what it is given must be the same at the next step."""
-    adapter = lively(new_adapter(meadow))
+    adapter = lively_adapter(new_adapter(meadow))
     composition = Composition([adapter.unit(HINT.repeat(1, 1, 2, 2))], meadow)
     x, text = torch.randn(2, 4, 16, 16), meadow.encode_text(["a", "b"])
     told = (x, torch.tensor(500), text, 0, 4, slice(0, 1), [None])
@@ -161,7 +135,7 @@ def test_steps_do_not_change_the_features(meadow):
 
 
 def test_pictures_of_a_batch_are_those_made_alone(meadow):
-    adapter = lively(new_adapter(meadow))
+    adapter = lively_adapter(new_adapter(meadow))
     hints = torch.rand(2, 3, 128, 128)
     told = {"steps": 3, "guidance": 3.0}
     both = generate(meadow, "a lake", controls=[adapter.unit(hints)], num=2, batch=2, seed=5, **told).latents
@@ -171,14 +145,14 @@ def test_pictures_of_a_batch_are_those_made_alone(meadow):
 
 
 def test_a_grey_adapter_reads_any_hint(sd1):
-    adapter = lively(new_adapter(sd1, channels_in=1))
+    adapter = lively_adapter(new_adapter(sd1, channels_in=1))
     grey = HINT[:, :1]
     one, other = adapter.prepare(grey.repeat(1, 3, 1, 1)), adapter.prepare(grey)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
 
 
 def test_its_mask_and_window_keep_it_where_and_when_it_acts(sd1):
-    adapter = lively(new_adapter(sd1))
+    adapter = lively_adapter(new_adapter(sd1))
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 32:] = 1
     composition = Composition([adapter.unit(HINT, mask=mask, end=0.5)], sd1)
@@ -193,7 +167,7 @@ def test_its_mask_and_window_keep_it_where_and_when_it_acts(sd1):
 
 
 def test_control_and_adapter_say_together_what_each_says_alone(sd1):
-    adapter, branch = lively(new_adapter(sd1)), randomise(new_control(sd1))
+    adapter, branch = lively_adapter(new_adapter(sd1)), randomise(new_control(sd1))
     units = [adapter.unit(HINT, scale=0.7), branch.unit(HINT, scale=0.4)]
     x, text = torch.randn(2, 4, 8, 8), sd1.encode_text(["a", "b"])
     told = (x, torch.tensor(500), text, 0, 4, slice(0, 1), [None, None])
@@ -211,7 +185,7 @@ def test_control_and_adapter_say_together_what_each_says_alone(sd1):
 
 
 def test_sides_that_are_no_multiple_of_its_stride_are_filled_up(meadow):
-    adapter = lively(new_adapter(meadow))
+    adapter = lively_adapter(new_adapter(meadow))
     assert adapter.stride == 16
     told = {"seed": 5, "size": (120, 72), "steps": 2, "guidance": 1.0}
     unit = adapter.unit(torch.rand(1, 3, 72, 120))
