@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hackamore.bases.embeddings import with_embeddings
+from hackamore.bases.exchange import with_autoencoder, with_clip_skip
+from hackamore.bases.lora import with_loras
+from hackamore.bases.memory import OFFLOADS, compiled, offloaded, tiled
 from hackamore.core.errors import HackamoreError, unknown_name
 
+MOST_SKIPPED = 12
 MEADOW = Path(__file__).parent / "meadow"
 
 
@@ -31,27 +37,112 @@ def best_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def load_base(name: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None) -> Any:
-    """A frozen base from a catalogue name (``meadow``), or a folder in diffusers' layout.
+def load_base(
+    name: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    vae: str | Path | None = None,
+    loras: Sequence[tuple[str | Path, float]] = (),
+    embeddings: Sequence[str | Path] = (),
+    clip_skip: int = 0,
+    offload: str | None = None,
+    tiling: bool = False,
+    slicing: bool = False,
+    compile: bool = False,  # noqa: A002 (the word that users know)
+    tokenizer: str | Path | None = None,
+    parts: str | Path | Sequence[str | Path] = (),
+    prediction: str | None = None,
+    ema: bool = False,
+) -> Any:
+    """A frozen base from a catalogue name (``meadow``), a folder in diffusers' layout, a file, or a hub name.
 
     ``device`` is chosen automatically (CUDA, MPS, CPU) when not given; ``dtype`` is fp16 on CUDA, else fp32.
-    Raises :class:`HackamoreError` for an unknown name, a folder that is not a base, or a damaged file.
+    ``vae``: another autoencoder, a folder or file. ``loras``: (file, scale) pairs. ``embeddings``: textual-inversion
+    files. ``clip_skip``: so many of the text encoder's last layers are left out, as diffusers counts them.
+    ``offload``: ``model`` or ``sequential``, weights in main memory until they are used. ``tiling``, ``slicing``:
+    decode in tiles, or picture by picture. ``compile``: ``torch.compile`` for the denoiser.
+    For a single file: ``tokenizer``, a folder or hub name; ``parts``, where the file's missing parts are;
+    ``prediction``, ``epsilon`` or ``v_prediction``; ``ema``, the averaged weights.
+    Raises :class:`HackamoreError` for an unknown name, what is not a base, a damaged file, or an option that does not
+    fit the base.
     """
-    from hackamore.bases.folder import load_folder
-
     place = _device(device)
     kind = _dtype(dtype, place)
+    file_options = {"tokenizer": tokenizer, "parts": parts, "prediction": prediction, "ema": ema}
+    _check(vae, loras, embeddings, clip_skip, offload)
+    first = torch.device("cpu") if offload else place
+    base = _load(name, first, kind, {key: value for key, value in file_options.items() if value})
+    told = {"clip_skip": clip_skip, "offload": offload, "tiling": tiling, "slicing": slicing, "compile": compile}
+    base.options = {key: _name_of(value) for key, value in (told | file_options).items() if value}
+    if vae is not None:
+        base = with_autoencoder(base, Path(vae))
+        base.options["vae"] = Path(vae).name
+    if embeddings:
+        base = with_embeddings(base, embeddings)
+        base.options["embeddings"] = [Path(file).name for file in embeddings]
+    if loras:
+        base = with_loras(base, loras)
+        base.options["loras"] = [[Path(file).name, float(scale)] for file, scale in loras]
+    if clip_skip:
+        base = with_clip_skip(base, clip_skip)
+    if tiling or slicing:
+        base = tiled(base, tiling=tiling, slicing=slicing)
+    if offload:
+        base = offloaded(base, offload, place)
+    return compiled(base) if compile else base
+
+
+def _load(name: str | Path, device: torch.device, dtype: torch.dtype, told: dict[str, Any]) -> Any:
+    """The base of that name, as published."""
+    from hackamore.bases.folder import load_folder
+    from hackamore.bases.hub import is_hub_name, snapshot
+
+    path = Path(name)
+    if str(name) not in BASES and path.is_file():
+        from hackamore.bases.single import load_file
+
+        return load_file(path, path.name, device, dtype, **told)
+    if told:
+        raise HackamoreError(f"{next(iter(told))} is for bases from single files", received=name)
     if str(name) in BASES:
         spec = BASES[str(name)]
-        return load_folder(spec.folder, str(name), place, kind, **spec.settings)
-    folder = Path(name)
-    if folder.is_dir():
-        return load_folder(folder, folder.name, place, kind)
-    if folder.exists():
-        raise HackamoreError(
-            f"{name} is a file", expected=f"a folder in diffusers' layout, or one of: {', '.join(BASES)}"
-        )
-    raise unknown_name("base", str(name), list(BASES))
+        return load_folder(spec.folder, str(name), device, dtype, **spec.settings)
+    if not path.is_dir() and is_hub_name(str(name)):
+        folder, shown = snapshot(str(name)), str(name)
+    elif path.is_dir():
+        folder, shown = path, path.resolve().name
+    else:
+        raise unknown_name("base", str(name), list(BASES))
+    if (folder / "transformer").is_dir():
+        from hackamore.bases.transformer_folder import load_folder as load_transformer_folder
+
+        return load_transformer_folder(folder, shown, device, dtype)
+    return load_folder(folder, shown, device, dtype)
+
+
+def _name_of(value: Any) -> Any:
+    """An option as it is written down: files and folders by their names, hub names whole."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_name_of(one) for one in value]
+    return Path(value).name if isinstance(value, str | Path) and Path(value).exists() else value
+
+
+def _check(
+    vae: str | Path | None,
+    loras: Sequence[tuple[str | Path, float]],
+    embeddings: Sequence[str | Path],
+    clip_skip: int,
+    offload: str | None,
+) -> None:
+    """Refuse what is wrong with the options themselves, before anything is loaded."""
+    if offload is not None and offload not in OFFLOADS:
+        raise unknown_name("offload", offload, list(OFFLOADS))
+    if not 0 <= clip_skip <= MOST_SKIPPED:
+        raise HackamoreError("clip_skip is out of range", received=clip_skip, expected=f"0 to {MOST_SKIPPED} layers")
+    for file in (*([] if vae is None else [vae]), *(file for file, _ in loras), *embeddings):
+        if not Path(file).exists():
+            raise HackamoreError(f"no such file: {file}", expected="a file on this machine")
 
 
 def _device(name: str | None) -> torch.device:

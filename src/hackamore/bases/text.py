@@ -32,6 +32,11 @@ class Encoder:
         """Tokens in a chunk, its begin and end marks among them: 77 for CLIP."""
         return int(min(self.tokenizer.model_max_length, self.network.config.max_position_embeddings))
 
+    @property
+    def depth(self) -> int:
+        """Its layers."""
+        return int(self.network.config.num_hidden_layers)
+
     def read(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
         """Prompts → states N×(chunks·L)×D, and the first chunk's pooled state N×P where there is a projection."""
         readings = [read_weights(whole_names(prompt, self.tokenizer)) for prompt in prompts]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from functools import partial
+from types import MethodType
+from typing import Any
 
 from torch import nn
 
@@ -12,6 +15,8 @@ def view_of(network: nn.Module) -> nn.Module:
     """A copy of the tree of ``network`` that shares every parameter and buffer with it.
 
     Modules of the view can be exchanged, wrapped or given hooks, and attributes set, without ``network`` changing.
+    What was put in place of a module's methods (accelerate's offloading) acts on the view's module instead, and a
+    compiled network is compiled anew, at its first call.
     """
     made: dict[int, nn.Module] = {}
 
@@ -21,8 +26,24 @@ def view_of(network: nn.Module) -> nn.Module:
             for name, value in vars(module).items():
                 if type(value) in (dict, OrderedDict):  # parameters, buffers, hooks
                     vars(mine)[name] = value.copy()
+                else:
+                    vars(mine)[name] = _rebound(value, module, mine)
+            if vars(mine).pop("_compiled_call_impl", None) is not None:
+                mine.compile()
             made[id(module)] = mine
             mine._modules = {name: None if part is None else view(part) for name, part in module._modules.items()}
         return made[id(module)]
 
     return view(network)
+
+
+def _rebound(value: Any, old: nn.Module, new: nn.Module) -> Any:
+    """A method of ``old``, or a call with it as an argument, as one of ``new``; all else as it is."""
+    if isinstance(value, MethodType) and value.__self__ is old:
+        return MethodType(value.__func__, new)
+    if isinstance(value, partial) and any(argument is old for argument in value.args):
+        arguments = (new if argument is old else argument for argument in value.args)
+        again = partial(value.func, *arguments, **value.keywords)
+        vars(again).update({name: _rebound(told, old, new) for name, told in vars(value).items()})
+        return again
+    return value
