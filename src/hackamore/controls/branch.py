@@ -44,7 +44,7 @@ class Branch(nn.Module):
         self.pools = False
         self._bases = (base,)
         self.sites: Sites = base.sites
-        self.trunk: Any = trunk or encoder_of(base.unet).requires_grad_(True).train()
+        self.trunk: Any = trunk or encoder_of(base.bare).requires_grad_(True).train()
         if base.scale_factor != HintEncoder.STRIDE:
             expected = f"{HintEncoder.STRIDE} pixels, the hint encoder's stride"
             raise HackamoreError(

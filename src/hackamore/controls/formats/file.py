@@ -22,6 +22,10 @@ STEMS = ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "diffusion_p
 """Names of the weights in a folder, the first that is there; ``.fp16`` before the suffix is diffusers' variant."""
 
 
+CONFIG = "hackamore.config"
+"""Where the header of a single file keeps what would stand in config.json."""
+
+
 @dataclass(frozen=True)
 class ControlFile:
     """One control as it lies on disk.
@@ -47,6 +51,11 @@ class ControlFile:
     def name(self) -> str:
         """The name of the folder or the file."""
         return self.path.resolve().name
+
+    @property
+    def title(self) -> str:
+        """The name without a file's suffix."""
+        return self.path.resolve().stem if self.path.is_file() else self.name
 
     @property
     def parameters(self) -> int:
@@ -104,7 +113,7 @@ def open_control(path: Path | str) -> ControlFile:
             for key in opened.keys():  # noqa: SIM118
                 part = opened.get_slice(key)
                 shapes[key], dtypes[key] = tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), part.get_dtype())
-    return ControlFile(path, files, shapes, dtypes, config, metadata)
+    return ControlFile(path, files, shapes, dtypes, config or _told_config(path, metadata), metadata)
 
 
 _DTYPES = {
@@ -124,6 +133,15 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise HackamoreError(f"{path} holds no settings", received=type(told).__name__, expected="a JSON object")
     return told
+
+
+def _told_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration in a single file's header; {} where there is none."""
+    try:
+        told = json.loads(metadata.get(CONFIG, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise HackamoreError(f"the configuration in the header of {path} is not JSON", received=str(error)) from error
+    return told if isinstance(told, dict) else {}
 
 
 def _opened(file: Path) -> Any:

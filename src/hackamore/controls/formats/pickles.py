@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from hackamore.core.errors import HackamoreError
 
+CODE = ("GLOBAL", "Unsupported class", "Unsupported operand 147")
+"""What torch says of a pickle that wants something called; 147 is how newer pickles name it."""
 WRAPPERS = ("state_dict", "model_state_dict", "module")
 """Keys under which trainers keep the weights, beside what else they keep."""
 
@@ -33,14 +36,16 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
 
 def _loaded(path: Path) -> Any:
     try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            return torch.load(path, map_location="cpu", weights_only=True)  # the layout before torch 1.6
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old or foreign pickles; what matters ends in an error
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError as error:
+                if "mmap" not in str(error):
+                    raise
+                return torch.load(path, map_location="cpu", weights_only=True)  # the layout before torch 1.6
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+        if any(word in str(error) for word in CODE):
             raise HackamoreError(
                 f"{path} holds code beside its weights, which was not run",
                 received=_culprit(str(error)),

@@ -14,7 +14,7 @@ from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.controls.formats.marks import PREFIX
 from hackamore.controls.formats.names import from_cldm, their_name, to_cldm
-from hackamore.controls.formats.trunk import HINT, Shapes, check_family, depths, hint_widths, trunk_like
+from hackamore.controls.formats.trunk import DECODER, HINT, Shapes, check_family, depths, hint_widths, trunk_like
 from hackamore.controls.hint import HintEncoder
 from hackamore.core.errors import HackamoreError
 
@@ -66,7 +66,10 @@ def read_control_lora(file: ControlFile, base: Any, pools: bool | None = None) -
     factors = {name: key for name, key in names.items() if name.endswith(FACTORS)}
     whole = {name: key for name, key in names.items() if name not in factors}
     told = {name: file.shapes[key] for name, key in whole.items()}
-    told |= {f"{name[:-5]}.weight": file.shapes[key] for name, key in factors.items() if name.endswith(".down")}
+    for name, key in factors.items():
+        if name.endswith(".down") and f"{name[:-5]}.up" in factors:
+            stem = name[:-5]
+            told[f"{stem}.weight"] = file.shapes[factors[f"{stem}.up"]][:1] + file.shapes[key][1:]
     check_family(file.name, told, base)
     beneath = base_weights(base)
     missing = {name: tuple(value.shape) for name, value in beneath.items() if name not in whole}
@@ -87,13 +90,8 @@ def read_control_lora(file: ControlFile, base: Any, pools: bool | None = None) -
 
 def base_weights(base: Any) -> dict[str, Tensor]:
     """The weights that a copy of the base's encoder would have, by diffusers' names; LoRAs on the base left out."""
-    weights: dict[str, Tensor] = base.unet.state_dict()
-    decoder = ("up_blocks.", "conv_norm_out.", "conv_out.")
-    return {
-        name.replace(".base_layer.", "."): value
-        for name, value in weights.items()
-        if not name.startswith(decoder) and ".lora_" not in name
-    }
+    weights: dict[str, Tensor] = base.bare.state_dict()
+    return {name: value for name, value in weights.items() if name.partition(".")[0] not in DECODER}
 
 
 def empty_branch(base: Any, shapes: Shapes) -> Branch:
@@ -110,7 +108,7 @@ def empty_branch(base: Any, shapes: Shapes) -> Branch:
         )
     down, mid = depths(shapes, len(base.unet.config.down_block_types))
     with torch.device("meta"):
-        return Branch(base, widths=widths, trunk=trunk_like(base.unet, down, mid))
+        return Branch(base, widths=widths, trunk=trunk_like(base.bare, down, mid))
 
 
 def fill(module: nn.Module, values: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
