@@ -16,6 +16,8 @@ from transformers import (
     T5TokenizerFast,
 )
 
+from hackamore.bases.transformer import TransformerBase
+from hackamore.bases.transformer_folder import load_folder
 from hackamore.training.tokenizer import learn_tokenizer
 
 WORDS = ["a red circle", "a blue square at noon", "mountains with a lake"]
@@ -170,6 +172,11 @@ def write_flux(folder: Path, *, guidance: bool = True, **shape: object) -> Path:
             "scheduler": ("diffusers", "FlowMatchEulerDiscreteScheduler"),
         },
     )
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> TransformerBase:
+    """The base in ``folder``, on the CPU."""
+    return load_folder(folder, folder.name, torch.device("cpu"), dtype)
 
 
 def randomise(net: torch.nn.Module, seed: int = 0, size: float = 0.1) -> torch.nn.Module:

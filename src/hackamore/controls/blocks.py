@@ -33,7 +33,8 @@ class BlockControl(nn.Module):
         self.sha256: dict[str, str] = {}
         self._bases = (base,)
         self.sites: Sites = base.sites
-        self.net = net.to(base.device, base.dtype)
+        self.net = net
+        self.to(base.device, base.dtype)
 
     @property
     def base(self) -> Any:

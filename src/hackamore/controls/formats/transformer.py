@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ def read_sd3_control(file: ControlFile, base: Any) -> SD3Control:
     text = file.shapes.get("context_embedder.weight", (0, 0))[1]
     check_fits(file, base, "sd3", width, text)
     told = file.shapes.get("y_embedder.mlp.0.weight", file.shapes.get(_POOLED, (0, 0)))
-    if told[1] == width:
+    if told[1] == width and _own_layout(file.shapes):
         raise HackamoreError(
             f"{file.path} is of a kind that is not supported",
             received="a control whose blocks all read the base's own embedding of the pooled text",
@@ -158,7 +158,7 @@ def from_stability(tensors: Tensors) -> Tensors:
 
     What the file holds of the base's own embedding of latents is left out: its blocks run on what the base embeds.
     """
-    if not any(".adaLN_modulation." in key for key in tensors):
+    if not _own_layout(tensors):
         return tensors
     unused = ("control_type", "x_embedder.proj.weight", "x_embedder.proj.bias", "pos_embed.proj.weight")
     kept = {key: value for key, value in tensors.items() if key not in (*unused, "pos_embed.proj.bias", "pos_embed")}
@@ -250,7 +250,7 @@ def _loaded(
     _widen(net, shapes)
     check_keys(file.path, net.state_dict(), found)
     tensors = rename(file.tensors())
-    net.load_state_dict({key: value.to(base.dtype) for key, value in tensors.items()}, assign=True)
+    net.load_state_dict({key: value.to(base.dtype, copy=True) for key, value in tensors.items()}, assign=True)
     return net
 
 
@@ -260,6 +260,11 @@ def _widen(net: Any, shapes: dict[str, tuple[int, ...]]) -> None:
     if hasattr(net, "controlnet_x_embedder") and taken == net.config.in_channels + 4:
         with torch.device("meta"):
             net.controlnet_x_embedder = torch.nn.Linear(taken, net.inner_dim)
+
+
+def _own_layout(keys: Iterable[str]) -> bool:
+    """Whether the keys are those of Stability's own layout."""
+    return any(".adaLN_modulation." in key for key in keys)
 
 
 def _finished(control: AnyBlocks, file: ControlFile) -> AnyBlocks:
