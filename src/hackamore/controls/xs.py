@@ -124,7 +124,8 @@ def new_xs(base: Any, condition: str | None = None, *, size_ratio: float = 0.1, 
         for width, count in zip(base.sites.encoder, heads, strict=True)
     )
     hint_widths = HINT_WIDTHS.get(base.sites.skips[0], WHOLE_HINT_WIDTHS)
-    return XS(base, Shape(widths, heads, hint_widths, own_time), condition)
+    groups = base.unet.config.norm_num_groups
+    return XS(base, Shape(widths, heads, hint_widths, own_time, groups=groups), condition)
 
 
 def heads_of(base: Any) -> tuple[int, ...]:

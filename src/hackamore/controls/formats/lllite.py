@@ -25,9 +25,8 @@ def read_lllite(file: ControlFile, base: Any) -> LLLite:
     SD 1 and SD 2 have the same layers, so that a file of one fits the other. Raises :class:`HackamoreError` when its
     layers are not the base's, and when keys are missing or left over.
     """
-    shapes = shapes_of(file.shapes)
     others = sorted(key for key in file.shapes if not key.startswith(PREFIX))
-    if others or not shapes:
+    if others or not file.shapes:
         raise HackamoreError(
             f"{file.path} is not an LLLite of a U-Net", received=others[0] if others else "no keys", expected=PREFIX
         )
@@ -37,7 +36,7 @@ def read_lllite(file: ControlFile, base: Any) -> LLLite:
             received="an LLLite of a U-Net",
             expected=f"a control of family {base.family}",
         )
-    control = LLLite(base, shapes, file.metadata.get(CONDITION))
+    control = LLLite(base, shapes_of(file.shapes), file.metadata.get(CONDITION))
     check_keys(file.path, control.parts.state_dict(), file.shapes)
     control.parts.load_state_dict(file.tensors())
     control.name, control.sha256 = file.name, file.sha256
@@ -47,7 +46,8 @@ def read_lllite(file: ControlFile, base: Any) -> LLLite:
 def shapes_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
     """Layer → :class:`Shape` of its part, told by the shapes of its tensors.
 
-    Three convolutions in the hint encoder are depth 3; of two, the second is 4×4 at depth 2 and 2×2 at depth 1.
+    Three convolutions in the hint encoder are depth 3; of two, the second is 4×4 at depth 2 and 2×2 at depth 1. Raises
+    :class:`HackamoreError` for tensors that are neither layers nor convolutions.
     """
     parts: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for key, shape in shapes.items():
@@ -58,6 +58,8 @@ def shapes_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
         down, first = part.get("down.0.weight", (0, 0)), part.get("conditioning1.0.weight", (0,))
         second = part.get("conditioning1.2.weight", (0,))
         depth = 3 if "conditioning1.4.weight" in part else 2 if second[-1] == 4 else 1
+        if len(down) not in (2, 4) or len(first) not in (1, 4):
+            raise HackamoreError(f"{name} is no part of an LLLite", received=f"shapes {down} and {first}")
         told[name] = Shape(down[1], depth, first[0] * 2, down[0], len(down) == 4)
     return told
 
