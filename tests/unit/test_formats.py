@@ -289,9 +289,10 @@ def test_what_is_no_file_of_weights_is_told_and_never_run(sd1, tmp_path):
         "pointer.bin": (b"version https://git-lfs.github.com/spec/v1\noid", "is a pointer to a large file"),
         "cut.pth": (whole[: len(whole) // 2], "is damaged"),
         "cut.safetensors": (safe[: len(safe) // 2], "is damaged"),
-        "evil.pt": (pickle.dumps(Evil()), "holds code"),
+        "evil.pt": (pickle.dumps(Evil(), 2), "holds code"),
+        "newer.pt": (pickle.dumps(Evil()), "is damaged"),
         "noise.ckpt": (bytes(range(256)) * 9, "is damaged"),
-        "words.pth": (pickle.dumps({"a": "b"}), "is damaged|holds no weights"),
+        "words.pth": (pickle.dumps({"a": "b"}), "is damaged"),
         "notes.txt": (b"hello", "is not a file of weights"),
     }
     for name, (content, words) in wrong.items():
@@ -299,7 +300,7 @@ def test_what_is_no_file_of_weights_is_told_and_never_run(sd1, tmp_path):
         with pytest.raises(HackamoreError, match=words) as raised:
             load_control(tmp_path / name, sd1)
         assert len(str(raised.value).splitlines()) <= 4
-    with pytest.raises(HackamoreError, match=r"holds code.*not run\nreceived: builtins.exec"):
+    with pytest.raises(HackamoreError, match=r"holds code.*not run\nreceived: exec"):
         load_control(tmp_path / "evil.ckpt", sd1)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(HackamoreError, match="holds no weights"):

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from hackamore.core.errors import HackamoreError
 
-CODE = ("GLOBAL", "Unsupported class", "Unsupported operand 147")
-"""What torch says of a pickle that wants something called; 147 is how newer pickles name it."""
 WRAPPERS = ("state_dict", "model_state_dict", "module")
 """Keys under which trainers keep the weights, beside what else they keep."""
 
@@ -45,7 +43,7 @@ def _loaded(path: Path) -> Any:
                     raise
                 return torch.load(path, map_location="cpu", weights_only=True)  # the layout before torch 1.6
     except pickle.UnpicklingError as error:
-        if any(word in str(error) for word in CODE):
+        if "GLOBAL" in str(error):
             raise HackamoreError(
                 f"{path} holds code beside its weights, which was not run",
                 received=_culprit(str(error)),
@@ -58,9 +56,10 @@ def _loaded(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> HackamoreError:
+    inside = "a pickle that is cut, or of something else than tensors; nothing in it was run"
     return HackamoreError(
         f"{path} is damaged or not a file of weights",
-        received=f"{type(error).__name__}: {str(error)[:120]}",
+        received=inside if isinstance(error, pickle.UnpicklingError) else f"{type(error).__name__}: {str(error)[:120]}",
         expected="a whole file that torch.save wrote, or .safetensors",
     )
 
