@@ -18,7 +18,7 @@ from hackamore.core.errors import HackamoreError
 from hackamore.core.residuals import Residuals
 
 EMBEDDED = 256
-"""How many numbers tell whether there is a hint of a type, for each type."""
+"""How many numbers tell whether there is a hint of a type, where the base does not tell its sizes by some."""
 HEADS = 8
 """Attention heads of the published transformer; they matter to the file alone (see :class:`TokenLayer`)."""
 
@@ -105,8 +105,7 @@ class Union(nn.Module):
     def __init__(self, branch: Branch, types: Sequence[str] = PUBLISHED, fuser: Fuser | None = None) -> None:
         super().__init__()
         self.branch, self.types = branch, tuple(types)
-        width, time = branch.sites.skips[0], branch.trunk.time_embedding.linear_2.out_features
-        self.fuser = fuser or Fuser(len(self.types), width, time)
+        self.fuser = fuser or fuser_for(branch, len(self.types))
         self.condition, self.name = branch.condition, branch.name
         self.sha256: dict[str, str] = {}
         self.sites: Sites = branch.sites
@@ -188,6 +187,13 @@ class Union(nn.Module):
         skips, mid = run_encoder(self.branch.trunk, x, t, text, added, told)
         zeros = zip(self.branch.zero_skips, skips, strict=True)
         return Residuals(tuple(zero(skip) for zero, skip in zeros), self.branch.zero_mid(mid))
+
+
+def fuser_for(branch: Branch, types: int) -> Fuser:
+    """A fresh :class:`Fuser` beside ``branch`` for so many types."""
+    numbers = branch.trunk.config.addition_time_embed_dim or EMBEDDED  # diffusers has one setting for both
+    time = branch.trunk.time_embedding.linear_2.out_features
+    return Fuser(types, branch.sites.skips[0], time, numbers=numbers)
 
 
 def new_union(base: Any, types: Sequence[str] = PUBLISHED, condition: str | None = None) -> Union:
