@@ -1,0 +1,125 @@
+"""Tokenizers for bases that come as single files, found without asking anyone over a network where that can be.
+
+CLIP's vocabulary is looked for in what the user names, beside the file, in an installed package that carries it, and
+in the hub's cache; T5's in the same places but for the package.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hackamore.core.errors import HackamoreError
+
+CLIP_HUB, T5_HUB = "openai/clip-vit-large-patch14", "google/t5-v1_1-xxl"
+START, END = "<|startoftext|>", "<|endoftext|>"
+CLIP_LENGTH = 77
+CARRIERS = ("open_clip", "clip")
+"""Packages that carry CLIP's byte pairs."""
+VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
+MERGES = 49_152 - 256 - 2
+"""So many of the byte pairs in the file belong to CLIP."""
+_FILES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+
+
+def clip_tokenizer(
+    places: Sequence[Path | str], part: str, *, pad: str = END, length: int = CLIP_LENGTH, packages: bool = True
+) -> Any:
+    """CLIP's tokenizer, padding with ``pad`` (SD 2.x and the second of SDXL and SD3 pad with ``!``).
+
+    ``places``: folders or hub names to look in first; in a folder, ``part`` (``tokenizer_2``) before the others.
+    Raises :class:`HackamoreError` saying what to give where it is nowhere.
+    """
+    from transformers import CLIPTokenizer
+
+    told = {"pad_token": pad, "model_max_length": length}
+    found = _first(places, (part, "tokenizer", "tokenizer_2"), lambda where: _read(CLIPTokenizer, where, **told))
+    if found is not None:
+        return found
+    if packages and (file := packaged_vocabulary()) is not None:
+        vocabulary, merges = read_vocabulary(file)
+        return CLIPTokenizer(vocab=vocabulary, merges=merges, **told)
+    return _from_hub(CLIPTokenizer, CLIP_HUB, "CLIP", "open_clip_torch carries one", **told)
+
+
+def t5_tokenizer(places: Sequence[Path | str], part: str) -> Any:
+    """T5's tokenizer, from ``places`` or the hub's cache; see :func:`clip_tokenizer`."""
+    from transformers import T5TokenizerFast
+
+    found = _first(places, (part, "tokenizer_3", "tokenizer_2"), lambda where: _read(T5TokenizerFast, where))
+    return _from_hub(T5TokenizerFast, T5_HUB, "T5", None) if found is None else found
+
+
+def packaged_vocabulary() -> Path | None:
+    """CLIP's byte pairs in an installed package, which is not imported; None where no package has them."""
+    for package in CARRIERS:
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            if (file := Path(folder) / VOCABULARY).is_file():
+                return file
+    return None
+
+
+def read_vocabulary(file: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """OpenAI's file of byte pairs → token numbers, and the pairs that merge, in order.
+
+    Every byte, every byte at the end of a word, what each merge makes, and the two marks: 49,408 tokens.
+    """
+    with gzip.open(file, "rt", encoding="utf-8") as opened:
+        lines = opened.read().split("\n")[1 : MERGES + 1]
+    merges = [(left, right) for left, right in (line.split() for line in lines)]
+    letters = byte_letters()
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges), START, END]
+    return {token: number for number, token in enumerate(tokens)}, merges
+
+
+def byte_letters() -> list[str]:
+    """One printable letter for each of the 256 bytes, printable bytes first, as in GPT-2's byte-level encoding."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
+
+
+def _first(places: Sequence[Path | str], parts: Sequence[str], read: Callable[[str | Path], Any]) -> Any:
+    """The tokenizer in the first of ``places`` that has one; None where none has."""
+    for place in places:
+        folder = Path(place)
+        if folder.is_dir():
+            inside = next((folder / part for part in dict.fromkeys(parts) if _is_tokenizer(folder / part)), None)
+            if inside is not None or _is_tokenizer(folder):
+                return read(inside or folder)
+        elif isinstance(place, str):
+            return read(place)
+    return None
+
+
+def _is_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _FILES)
+
+
+def _read(kind: Any, where: str | Path, **told: Any) -> Any:
+    """The tokenizer in a folder or under a hub name, from the cache where it is there."""
+    offline = [True] if Path(where).is_dir() else [True, False]
+    for local in offline:
+        try:
+            return kind.from_pretrained(where, local_files_only=local, **told)
+        except Exception as error:  # a damaged folder can fail in any way
+            last = error
+    raise HackamoreError(
+        f"no tokenizer can be loaded from {where}",
+        received=f"{type(last).__name__}: {str(last).splitlines()[0][:200]}",
+        expected="a folder with tokenizer.json (or vocab.json and merges.txt), or a hub name",
+    ) from last
+
+
+def _from_hub(kind: Any, name: str, words: str, carrier: str | None, **told: Any) -> Any:
+    try:
+        return _read(kind, name, **told)
+    except HackamoreError as error:
+        raise HackamoreError(
+            f"{words}'s tokenizer is not on this machine",
+            expected=f"tokenizer=FOLDER (one that holds tokenizer.json), or the hub's {name} in its cache",
+            remedy=f"the package {carrier}" if carrier else None,
+        ) from error

@@ -1,0 +1,155 @@
+"""One file of weights: what it holds is told before any tensor is read, and nothing in it is ever run."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hackamore.core.errors import HackamoreError
+
+SAFE = (".safetensors", ".sft")
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
+    "BOOL": "bool",
+}  # fmt: skip
+
+
+class Unread:
+    """What stands for a trainer's own class in an old checkpoint; it can neither be called nor hold anything."""
+
+    def __new__(cls, *_: object) -> Unread:
+        """Refuse to be made."""
+        raise pickle.UnpicklingError("Unsupported: a trainer's class is called")
+
+
+INERT = ("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",)
+"""Classes that official checkpoints name, as keys of a table beside the weights, and never call."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights: ``shapes`` and ``dtypes`` of each tensor, ``metadata`` of its header.
+
+    ``told``: plain numbers that a trainer kept beside the weights (``global_step``).
+    """
+
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+    metadata: dict[str, str] = field(default_factory=dict)
+    told: dict[str, float] = field(default_factory=dict)
+    pickled: dict[str, Tensor] | None = None
+
+    def parameters(self, prefix: str = "") -> int:
+        """How many numbers the tensors whose keys begin with ``prefix`` hold together."""
+        return sum(math.prod(shape) for key, shape in self.shapes.items() if key.startswith(prefix))
+
+    def tensors(self, keys: Iterable[str]) -> dict[str, Tensor]:
+        """The tensors of ``keys``, mapped from disk: they take memory when they are used."""
+        if self.pickled is not None:
+            return {key: self.pickled[key] for key in keys}
+        with _opened(self.path) as opened:
+            return {key: opened.get_tensor(key) for key in keys}
+
+
+def open_weights(path: Path) -> WeightsFile:
+    """Open a ``.safetensors`` file, or a pickle of tensors (``.ckpt``, ``.pt`` …), without reading a tensor.
+
+    Raises :class:`HackamoreError` for a file that is damaged, empty, a web page, of another kind, or holds code.
+    """
+    _check_content(path)
+    if path.suffix.lower() not in SAFE:
+        content = _unpickled(path)
+        told = {key: value for key, value in content.items() if isinstance(value, int | float)}
+        weights = content
+        while isinstance(weights.get("state_dict"), Mapping):
+            weights = weights["state_dict"]
+        tensors = {str(key): value.detach() for key, value in weights.items() if isinstance(value, Tensor)}
+        if not tensors:
+            raise HackamoreError(f"{path} holds no weights", received=f"{len(weights)} entries", expected="tensors")
+        dtypes = {key: str(value.dtype).removeprefix("torch.") for key, value in tensors.items()}
+        return WeightsFile(path, {key: tuple(value.shape) for key, value in tensors.items()}, dtypes, {}, told, tensors)
+    shapes, dtypes = {}, {}
+    with _opened(path) as opened:
+        metadata = dict(opened.metadata() or {})
+        for key in opened.keys():  # noqa: SIM118 (not a dictionary)
+            part = opened.get_slice(key)
+            shapes[key], dtypes[key] = tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), part.get_dtype())
+    return WeightsFile(path, shapes, dtypes, metadata)
+
+
+def _opened(path: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, "pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise HackamoreError(
+            f"{path} is damaged or not a safetensors file",
+            received=str(error)[:200],
+            expected="a whole .safetensors file",
+        ) from error
+
+
+def _unpickled(path: Path) -> Mapping[Any, Any]:
+    """What a pickle holds, read by torch's unpickler for weights alone."""
+    try:
+        with torch.serialization.safe_globals([(Unread, name) for name in INERT]):
+            try:
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError as error:
+                if "mmap" not in str(error):
+                    raise
+                content = torch.load(path, map_location="cpu", weights_only=True)  # the layout before torch 1.6
+    except Exception as error:  # a damaged pickle can fail in any way
+        words = str(error)
+        if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in words or "Unsupported" in words):
+            _, _, rest = words.partition("GLOBAL ")
+            raise HackamoreError(
+                f"{path} holds code beside its weights, which was not run",
+                received=rest.split()[0] if rest else "code",
+                expected="tensors alone",
+                remedy="the same weights as .safetensors",
+            ) from error
+        raise HackamoreError(
+            f"{path} is damaged or not a file of weights",
+            received=f"{type(error).__name__}: {words[:120]}",
+            expected="a whole file that torch.save wrote, or .safetensors",
+        ) from error
+    if not isinstance(content, Mapping):
+        raise HackamoreError(f"{path} holds no weights", received=type(content).__name__, expected="named tensors")
+    return content
+
+
+def _check_content(path: Path) -> None:
+    """Refuse what is often saved in place of weights: nothing, a web page, a pointer to the file."""
+    try:
+        with path.open("rb") as opened:
+            start = opened.read(256).lstrip().lower()
+    except OSError as error:
+        raise HackamoreError(f"{path} cannot be read", received=error.strerror or str(error)) from error
+    wrong = (
+        "is empty"
+        if not path.stat().st_size
+        else "is a web page, not a file of weights"
+        if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head"))
+        else "is a pointer to a large file, not the file"
+        if start.startswith(b"version https://git-lfs")
+        else None
+    )
+    if wrong:
+        raise HackamoreError(f"{path} {wrong}", expected="the weights themselves", remedy="download the file again")
+    if start.startswith(b"gguf"):
+        raise HackamoreError(f"{path} holds quantised weights (GGUF), which are not supported", expected=".safetensors")
+    if path.suffix.lower() not in SAFE + PICKLES:
+        expected = f"a name ending in {', '.join(SAFE + PICKLES)}"
+        raise HackamoreError(f"{path} is not a file of weights", expected=expected)
