@@ -8,7 +8,8 @@ from diffusers import FluxControlNetModel, FluxTransformer2DModel, SD3ControlNet
 from safetensors.torch import load_file, save_file
 
 from hackamore.bases.transformer import FluxBase, SD3Base, sites_of
-from hackamore.controls.blocks import TYPES, new_blocks
+from hackamore.controls.blocks import TYPES, FluxControl, SD3Control, new_blocks
+from hackamore.controls.catalog import load_control
 from hackamore.controls.formats import transformer as formats
 from hackamore.controls.formats.file import ControlFile, open_control
 from hackamore.controls.unit import Unit
@@ -161,6 +162,22 @@ def test_stability_s_own_layout(sd3, tmp_path, number, condition, pixels):
     seen = [HINT * 2 - 1, HINT * 255 * 0.5 + 0.5, (1 - HINT) * 2 - 1][pixels]
     with torch.no_grad():
         torch.testing.assert_close(control.prepare(HINT), net.pos_embed_input(sd3.encode(seen)), atol=1e-5, rtol=0)
+
+
+def test_each_layout_is_told_by_its_keys(sd3, flux, tmp_path):
+    saved(SD3ControlNetModel, JOINT, tmp_path / "joint")
+    bare = saved(SD3ControlNetModel, BARE, tmp_path / "bare")
+    save_file(relaid(bare.state_dict(), stability_names(2)), tmp_path / "stability.safetensors")
+    saved(FluxControlNetModel, UNION, tmp_path / "union")
+    pixels = NARROW | {"num_layers": 2, "num_single_layers": 0, "patch_size": 2, "conditioning_embedding_channels": 16}
+    net = saved(FluxControlNetModel, pixels, tmp_path / "pixels")
+    save_file(relaid(net.state_dict(), xlabs_names(2)), tmp_path / "xlabs.safetensors")
+    for name in ("joint", "bare", "stability.safetensors"):
+        assert isinstance(load_control(tmp_path / name, sd3), SD3Control)
+    for name in ("union", "pixels", "xlabs.safetensors"):
+        assert isinstance(load_control(tmp_path / name, flux), FluxControl)
+    with pytest.raises(HackamoreError, match="does not fit the base"):
+        load_control(tmp_path / "joint", flux)
 
 
 def test_stability_s_folders_are_told_by_name(sd3, tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from hackamore.bases.catalog import load_base
 from hackamore.bases.tokens import pack, places_of, unpack
 from hackamore.controls.blocks import FluxControl, SD3Control, new_blocks
 from hackamore.core.errors import HackamoreError
@@ -182,6 +183,15 @@ def test_sizes_that_do_not_fit_are_refused(base):
     if base.family == "sd3":
         with pytest.raises(HackamoreError, match="size does not fit"):
             run(base, size=(256, 64))
+
+
+@pytest.mark.parametrize("kind", ["model", "sequential"])
+def test_weights_may_wait_elsewhere(base, sd3_folder, flux_folder, kind):
+    waiting = load_base(flux_folder if base.family == "flux" else sd3_folder, device="cpu", offload=kind)
+    assert torch.equal(run(waiting), run(base))
+    control = speaking(base)
+    control._bases = (waiting,)
+    assert torch.equal(run(waiting, [control.unit(HINT)]), run(base, [speaking(base).unit(HINT)]))
 
 
 def test_schnell_takes_no_guidance(tmp_path):

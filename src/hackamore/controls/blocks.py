@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -104,6 +105,15 @@ class SD3Control(BlockControl):
         self.mutes = bool(net.config.force_zeros_for_pooled_projection)
         self.hides = net.config.extra_conditioning_channels == 1
         self.options = ("hidden",) if self.hides else ()
+        self._embeds = (net.pos_embed or self._lent(base.transformer.pos_embed),)
+
+    def _lent(self, embed: nn.Module) -> nn.Module:
+        """The base's embedding of latents, which such a control shares; a copy where the base's weights wait elsewhere.
+
+        No part of the module tree. Weights that are nowhere (``meta``) are brought by the base's own hooks.
+        """
+        place = next(embed.parameters()).device
+        return embed if place in (self.device, torch.device("meta")) else copy.deepcopy(embed).to(self.device)
 
     def prepare(self, hint: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Hint → latents → tokens N×L×C.
@@ -123,8 +133,7 @@ class SD3Control(BlockControl):
         """A residual for each of its blocks; fewer than the base's serve even shares of them."""
         self._check_size(prepared, x)
         net = self.net
-        embed = self.base.transformer.pos_embed if net.pos_embed is None else net.pos_embed
-        states = embed(x) + prepared
+        states = self._embeds[0](x) + prepared
         pooled = text.added["pooled"]
         pooled = torch.zeros_like(pooled) if self.mutes else pooled
         told = net.time_text_embed(t.expand(len(x)), pooled)
