@@ -8,20 +8,27 @@ from typing import Annotated, Any
 
 import typer
 
+from hackamore.cli import loading
+from hackamore.cli.batch import count_of, each_of
 from hackamore.cli.options import free_paths, make_folders, parse_control, parse_size
 from hackamore.cli.show import note, progress_bar
-from hackamore.cli.units import make_unit, read_hint
+from hackamore.cli.units import Units, annotator_parameters
 from hackamore.core.errors import HackamoreError, WorkFailed
+
+UNIT_PICTURES = {"units": {"__all__": {"hint", "mask", "hidden"}}}
+PICTURES: Any = {**UNIT_PICTURES, "init": True, "mask": True, "upscale": UNIT_PICTURES}
+"""What of a Recipe is not printed: the pictures inside it."""
 
 
 def run(
     prompt: Annotated[str, typer.Argument(help="What the picture shows.")],
-    base: Annotated[str, typer.Option(help="A base: meadow, or a folder in diffusers' layout.")] = "meadow",
+    base: Annotated[str, typer.Option(help="A base: meadow, a folder, a single file or a hub name.")] = "meadow",
     control: Annotated[
         list[str] | None,
         typer.Option(
-            help="kind=IMAGE,key=value…, or JSON; repeatable. Keys: scale, start, end, schedule, mask, model, "
-            "hint, resize, and the annotator's own."
+            help="kind=IMAGE,key=value…, or JSON; repeatable. IMAGE may be a folder: a picture for each file. Keys: "
+            "scale, start, end, schedule, mask, mode, weights, prompt, type, model, hint, resize, the annotator's own "
+            "and the control's own."
         ),
     ] = None,
     negative: Annotated[str, typer.Option(help="What the picture should not show.")] = "",
@@ -34,10 +41,30 @@ def run(
         float | None, typer.Option(help="Guidance scale; 1 is none. The base's own when absent.")
     ] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT. The base's own when absent.")] = None,
-    num: Annotated[int, typer.Option(help="How many pictures.")] = 1,
+    num: Annotated[
+        int | None, typer.Option(help="How many pictures; 1 when absent, or as many as a folder holds.")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="ddim, euler, euler_a, dpm++_2m, dpm++_2m_karras, unipc, lcm.")
     ] = None,
+    init: loading.Init = None,
+    strength: loading.Strength = None,
+    inpaint_mask: loading.InpaintMask = None,
+    upscale: loading.UpscaleTo = None,
+    upscale_strength: loading.UpscaleStrength = 0.6,
+    upscale_steps: loading.UpscaleSteps = None,
+    upscale_through: loading.UpscaleThrough = "latents",
+    tile: loading.TileSize = None,
+    tile_overlap: loading.TileOverlap = None,
+    lora: loading.Lora = None,
+    embedding: loading.Embedding = None,
+    vae: loading.Vae = None,
+    clip_skip: loading.ClipSkip = 0,
+    offload: loading.Offload = None,
+    tiling: loading.Tiling = False,
+    slicing: loading.Slicing = False,
+    compile_: loading.Compile = False,
+    tokenizer: loading.Tokenizer = None,
     show_hint: Annotated[
         Path | None,
         typer.Option(help="Write the very hint each control receives: a .png file, the second one as NAME-2.png."),
@@ -59,36 +86,41 @@ def run(
     """Make pictures of PROMPT, steered by any number of controls."""
     specs = [parse_control(text) for text in control or []]
     chosen = parse_size(size) if size else None
-    if num < 1:
-        raise HackamoreError("the number of pictures is out of range", received=num, expected="1 to 1000")
-    paths = free_paths(out, num, "picture.png" if num == 1 else "pictures", overwrite)
+    sources = [*(spec.image for spec in specs), *(source for source in (init, inpaint_mask) if source is not None)]
+    count, names = count_of(sources, num)
+    if count < 1:
+        raise HackamoreError("the number of pictures is out of range", received=count, expected="1 to 1000")
+    single = count == 1 and not names
+    paths = free_paths(out, count, "picture.png" if single else "pictures", overwrite, names)
     hint_paths = _hint_paths(show_hint, len(specs), paths, overwrite)
-    _check_choices(specs, verify, best_of, target_fidelity)
-    hints = [read_hint(spec, base) for spec in specs]
+    _check_choices(specs, verify, best_of, target_fidelity, upscale, names)
+    settings: dict[str, Any] = {
+        "negative": negative, "seed": seed, "steps": steps, "guidance": guidance, "scheduler": scheduler,
+        "strength": strength, "tile": loading.parse_tile(tile, tile_overlap),
+        "upscale": loading.parse_upscale(upscale, upscale_strength, upscale_steps, upscale_through),
+    }  # fmt: skip
+    options = loading.base_options(lora, embedding, vae, clip_skip, offload, tiling, slicing, compile_, tokenizer)
+    controls = Units(specs, base)
 
     from hackamore.bases.catalog import load_base
-    from hackamore.core.files import written_whole
-    from hackamore.core.image import png
     from hackamore.generate import check
+    from hackamore.generate.plan import multiple_of
 
-    loaded = load_base(base, device=device, dtype=dtype)
-    chosen = chosen or loaded.size
-    hinted = [read(chosen) for read in hints]
-    for notice in (notice for one in hinted for notice in one.notices):
-        note(f"notice: {notice}")
-    units = [make_unit(spec, one.picture, base, loaded) for spec, one in zip(specs, hinted, strict=True)]
-    settings: dict[str, Any] = {
-        "controls": units, "negative": negative, "seed": seed, "size": chosen, "steps": steps,
-        "guidance": guidance, "scheduler": scheduler,
-    }  # fmt: skip
-    check(loaded, [prompt] * num, **{name: value for name, value in settings.items() if name != "negative"})
+    loaded = load_base(base, device=device, dtype=dtype, **options)
+    settings["size"] = chosen = chosen or loaded.size
+    settings |= {"init": _pictures(init, chosen), "mask": _pictures(inpaint_mask, chosen)}
+    check(loaded, [prompt] * count, **settings)
+    controls.load(loaded)
+    settings["controls"] = controls.at(chosen) if settings["upscale"] is None else controls.at
+    check(loaded, [prompt] * count, **settings)
+    final = chosen if settings["upscale"] is None else settings["upscale"].target(chosen, multiple_of(loaded))
+    _note_all(controls.hinted(final))
+    units = controls.at(final)
     wanted = verify or best_of > 1 or target_fidelity is not None
-    judge = _judge(specs, units, hinted, best_of, target_fidelity) if wanted else None
+    judge = _judge(specs, units, controls.hinted(final), best_of, target_fidelity) if wanted else None
     make_folders([*paths, *hint_paths])
-    for unit, hint_path in zip(units, hint_paths, strict=False):
-        with written_whole(hint_path) as path:
-            path.write_bytes(png(unit.pictures[0]))
-    result, reached = _make(loaded, prompt, num, settings, judge, best_of, target_fidelity)
+    _write_hints(units, hint_paths)
+    result, reached = _make(loaded, prompt, count, settings, judge, best_of, target_fidelity)
     for notice in result.notices:
         note(f"notice: {notice}")
     for image, path in zip(result.images, paths, strict=True):
@@ -98,6 +130,29 @@ def run(
         raise WorkFailed(
             f"no scale up to 2 reaches {target_fidelity:g}; the best picture was kept", remedy="a lower target"
         )
+
+
+def _pictures(source: Path | None, size: tuple[int, int]) -> Any:
+    """The picture of a file, or those of a folder, at ``size``; cut like hints."""
+    from hackamore.core.image import load_picture
+
+    return None if source is None else [load_picture(file, size=size) for file in each_of(source)]
+
+
+def _note_all(hinted: list[list[Any]]) -> None:
+    """Say on stderr what was done to hints, once."""
+    for notice in dict.fromkeys(notice for hints in hinted for one in hints for notice in one.notices):
+        note(f"notice: {notice}")
+
+
+def _write_hints(units: list[Any], paths: list[Path]) -> None:
+    """Write the first hint of each unit."""
+    from hackamore.core.files import written_whole
+    from hackamore.core.image import png
+
+    for unit, hint_path in zip(units, paths, strict=False):
+        with written_whole(hint_path) as path:
+            path.write_bytes(png(unit.pictures[0]))
 
 
 def _make(
@@ -127,7 +182,7 @@ def _make(
     return checked.verify(result, judge), True
 
 
-def _judge(specs: list[Any], units: list[Any], hinted: list[Any], best_of: int, target: float | None) -> Any:
+def _judge(specs: list[Any], units: list[Any], hinted: list[list[Any]], best_of: int, target: float | None) -> Any:
     """Who judges the pictures; a wish that no figure can serve is an error.
 
     The annotators' parameters are his too where he reads back the same kind of hint.
@@ -135,10 +190,10 @@ def _judge(specs: list[Any], units: list[Any], hinted: list[Any], best_of: int, 
     from hackamore.evaluation.verify import Judge, check_choice, check_target
 
     parameters = [
-        spec.parameters if unit.control.condition == spec.kind and not spec.unit.get("hint") else {}
+        annotator_parameters(spec) if unit.control.condition == spec.kind and not spec.unit.get("hint") else {}
         for spec, unit in zip(specs, units, strict=True)
     ]
-    judge = Judge(units, parameters, [one.people for one in hinted])
+    judge = Judge(units, parameters, [hints[0].people if len(hints) == 1 else None for hints in hinted])
     if best_of > 1:
         check_choice(judge, best_of, units)
     if target is not None:
@@ -184,13 +239,19 @@ def _hint_paths(show_hint: Path | None, count: int, paths: list[Path], overwrite
     return named
 
 
-def _check_choices(specs: list[Any], verify: bool, best_of: int, target: float | None) -> None:
+def _check_choices(
+    specs: list[Any], verify: bool, best_of: int, target: float | None, upscale: str | None, names: list[str]
+) -> None:
     asked = {"--verify": verify, "--best-of": best_of != 1, "--target-fidelity": target is not None}
     named = [name for name, is_asked in asked.items() if is_asked]
     if named and not specs:
         raise HackamoreError(f"{named[0]} without a control", expected="at least one --control")
     if best_of != 1 and target is not None:
         raise HackamoreError("--best-of and --target-fidelity together", expected="one of them")
+    if best_of != 1 or target is not None:
+        beside = "--upscale" if upscale is not None else "a folder" if names else None
+        if beside is not None:
+            raise HackamoreError(f"{named[-1]} with {beside}", expected="one of them")
     if best_of < 1:
         raise HackamoreError("the number to choose from is out of range", received=best_of, expected="at least 1")
 
@@ -201,8 +262,7 @@ def _tell(result: Any, paths: list[Path], json_output: bool) -> None:
         import json
 
         told = [
-            {"path": str(p), **i.recipe.model_dump(exclude={"units": {"__all__": {"hint", "mask"}}})}
-            for i, p in zip(result.images, paths, strict=True)
+            {"path": str(p), **i.recipe.model_dump(exclude=PICTURES)} for i, p in zip(result.images, paths, strict=True)
         ]
         print(json.dumps(told, indent=2))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from hackamore.core.errors import HackamoreError
 
 LONGEST_NAME = 200
 """Bytes of a file's name; what is written beside it while it is not whole has a longer one."""
-UNIT_KEYS = ("scale", "start", "end", "schedule", "mask", "model", "hint", "resize")
+UNIT_KEYS = (
+    "scale", "start", "end", "schedule", "mask", "model", "hint", "resize", "mode", "weights", "prompt", "type",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,15 @@ def parse_control(text: str) -> ControlSpec:
             expected="kind=IMAGE,key=value…, such as canny=photo.jpg,scale=0.8, or the same as JSON",
         )
     unit = {key: told.pop(key) for key in UNIT_KEYS if key in told}
-    for key in ("schedule", "mask", "model", "resize"):
+    _check_unit(unit)
+    if (weights := _layer_weights(unit.pop("weights", None))) is not None:
+        (unit if isinstance(weights, list) else told)["weights"] = weights
+    return ControlSpec(str(kind), Path(str(image)), unit, told)
+
+
+def _check_unit(unit: dict[str, Any]) -> None:
+    """Make numbers, lists and truths of what a unit is told; what is none is an error."""
+    for key in ("schedule", "mask", "model", "resize", "mode", "prompt"):
         if key in unit and not isinstance(unit[key], str):
             raise HackamoreError(f"{key} of a control is not text", received=unit[key])
     for key in ("scale", "start", "end"):
@@ -60,11 +71,15 @@ def parse_control(text: str) -> ControlSpec:
             unit[key] = _number(key, unit[key])
     if "hint" in unit:
         unit["hint"] = _truth(unit["hint"])
-    return ControlSpec(str(kind), Path(str(image)), unit, told)
 
 
-def free_paths(out: Path | None, count: int, default: str, overwrite: bool) -> list[Path]:
-    """Where ``count`` pictures go: a file for one, a folder for several; an existing file is an error."""
+def free_paths(
+    out: Path | None, count: int, default: str, overwrite: bool, names: Sequence[str] | None = None
+) -> list[Path]:
+    """Where ``count`` pictures go: a file for one, a folder for several; an existing file is an error.
+
+    ``names``: what they are called in a folder, without the ending; numbers when not given.
+    """
     out = out or Path(default)
     if len(os.fsencode(out.name)) > LONGEST_NAME:
         raise HackamoreError("a file cannot have that name", received=out.name[:80], expected=f"{LONGEST_NAME} bytes")
@@ -74,7 +89,7 @@ def free_paths(out: Path | None, count: int, default: str, overwrite: bool) -> l
         expected = "a folder for several pictures" if count > 1 else "a file ending in .png, or a folder"
         raise HackamoreError("pictures cannot be written there", received=str(out), expected=expected)
     else:
-        paths = [out / f"{number:03d}.png" for number in range(count)]
+        paths = [out / f"{name}.png" for name in names or [f"{number:03d}" for number in range(count)]]
     taken = [path for path in paths if path.exists()]
     if taken and not overwrite:
         raise HackamoreError(f"{taken[0]} exists already", remedy="another --out, or --overwrite")
@@ -130,6 +145,17 @@ def _number(key: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise HackamoreError(f"{key} of a control is not a number", received=value) from error
+
+
+def _layer_weights(value: Any) -> list[float] | str | None:
+    """``1/0.8/0.5`` or a list → numbers; other text is a folder for the annotator, which has such a parameter too."""
+    if value is None:
+        return None
+    parts = value if isinstance(value, list) else str(value).split("/")
+    try:
+        return [float(part) for part in parts]
+    except (TypeError, ValueError, OverflowError):
+        return str(value)
 
 
 def _truth(value: Any) -> bool | str:
