@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 
-def run(file: Annotated[Path, typer.Argument(help="A picture of ours, a control, or a base.")]) -> None:
-    """Say what FILE is: a picture with its Recipe, a control, or a base."""
+def run(file: Annotated[Path, typer.Argument(help="A picture of ours, a control, a base, or other weights.")]) -> None:
+    """Say what FILE is: a picture with its Recipe, a control of any format, a base, or other weights."""
     from hackamore.cli.describe import describe
 
     for name, value in describe(file).items():

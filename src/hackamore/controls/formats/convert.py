@@ -26,6 +26,7 @@ LAYOUTS = ("cldm", "diffusers")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 ARCHITECTURES = {"sd1": "stable-diffusion-v1", "sd2": "stable-diffusion-v2", "sdxl": "stable-diffusion-xl-v1-base"}
 """Family → how ModelSpec calls it."""
+GROUPS = 32
 HEAD = 64
 """Channels of each attention head in Stable Diffusion 2 and XL; in 1 there are 8 heads of whatever width."""
 
@@ -136,7 +137,8 @@ def _told(file: ControlFile, shapes: Shapes) -> dict[str, Any]:
     """The configuration that shapes tell, with the published families' rule for what no shape tells: the heads."""
     family = family_of(shapes)
     widths, layers = _levels(shapes)
-    if family not in ARCHITECTURES or not widths or (family != "sd1" and any(width % HEAD for width in widths)):
+    linear = family != "sd1"
+    if family not in ARCHITECTURES or not widths or any(width % (HEAD if linear else GROUPS) for width in widths):
         raise HackamoreError(
             f"the tensors of {file.path} do not tell how many attention heads it has",
             received=f"family {family}, widths {', '.join(map(str, widths))}",
@@ -144,7 +146,6 @@ def _told(file: ControlFile, shapes: Shapes) -> dict[str, Any]:
         )
     down, mid = depths(shapes, len(widths))
     added = shapes.get("add_embedding.linear_1.weight")
-    linear = family != "sd1"
     deep = [max(count, 1) for count in [*down[:-1], mid or down[-1]]]
     config: dict[str, Any] = {
         "block_out_channels": widths,

@@ -40,7 +40,7 @@ def write_safetensors(
     with written_whole(path) as temporary, temporary.open("wb") as file:
         file.write(_header(header, {**metadata, HASH: "0x" + "0" * 64}))
         for key in order:
-            data = memoryview(tensors[key].detach().to("cpu", kinds[key]).reshape(-1).view(torch.uint8).numpy())
+            data = tensors[key].detach().to("cpu", kinds[key]).reshape(-1).view(torch.uint8).numpy().data
             digest.update(data)
             file.write(data)
         file.seek(0)
