@@ -1,20 +1,27 @@
 """SD3 and FLUX: same weights, seed and scheduler, our latents are those of diffusers' pipelines, to 1e-4 in fp32."""
 
+import sys
+import warnings
+from copy import copy, deepcopy
+
 import pytest
 import torch
 from diffusers import (
     FluxControlNetModel,
     FluxControlNetPipeline,
+    FluxImg2ImgPipeline,
     FluxPipeline,
     SD3ControlNetModel,
     StableDiffusion3ControlNetInpaintingPipeline,
     StableDiffusion3ControlNetPipeline,
+    StableDiffusion3Img2ImgPipeline,
     StableDiffusion3Pipeline,
 )
 from PIL import Image
 
 from hackamore.bases.tokens import pack, unpack
 from hackamore.bases.transformer_folder import load_folder
+from hackamore.bases.transformer_lora import with_transformer_loras
 from hackamore.controls.formats.file import open_control
 from hackamore.controls.formats.transformer import read_flux_control, read_sd3_control
 from hackamore.core.image import from_hint
@@ -98,8 +105,6 @@ def test_sd3_without_controls(made, name, guidance):
 @pytest.mark.parametrize("absent", [1, 2, 3])
 def test_an_absent_text_encoder_says_zeros(made, absent):
     """diffusers leaves out T5 alone; beside the others' absence stand encoders whose weights are all zero."""
-    from copy import copy, deepcopy
-
     base, pipeline = made("sd35")
     part = ["text_encoder", "text_encoder_2", "text_encoder_3"][absent - 1]
     without = copy(base)
@@ -241,3 +246,50 @@ def test_a_flux_union_with_two_types_at_once(made, control):
     reference = theirs(pipeline, [FluxMultiControlNetModel([net])], FluxControlNetPipeline, **told)
     told = {"family": "flux", "kind": "union of two types", "beside": "diffusers: FluxControlNetPipeline"}
     agree(ours(base, units), reference, ours(base), **told)
+
+
+def write_lora(pipeline, file, seed, layers):
+    """A LoRA file as training scripts write it: random layers of rank 2 on some linear layers of the transformer."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {name: module.weight.shape for name, module in pipeline.transformer.named_modules() if name in layers}
+    state = {}
+    for name, (wide, narrow) in shapes.items():
+        state[f"{name}.lora_A.weight"] = torch.randn(2, narrow, generator=generator) * 0.3
+        state[f"{name}.lora_B.weight"] = torch.randn(wide, 2, generator=generator) * 0.3
+    type(pipeline).save_lora_weights(file.parent, transformer_lora_layers=state, weight_name=file.name)
+    return file
+
+
+@pytest.mark.parametrize("name", ["sd35", "flux"])
+def test_from_a_picture(made, monkeypatch, name):
+    base, pipeline = made(name)
+    kind = StableDiffusion3Img2ImgPipeline if name == "sd35" else FluxImg2ImgPipeline
+    noise, _ = noise_like((16, SIZE[1] // 8, SIZE[0] // 8), [SEED])
+    # theirs draws for the posterior, which has no spread here, before it draws the noise
+    monkeypatch.setattr(sys.modules[kind.__module__], "randn_tensor", lambda *_, **__: noise.clone())
+    told = {"image": PICTURES[0], "strength": 0.6, "num_inference_steps": STEPS, "guidance_scale": 3.0}
+    other = kind(**pipeline.components)
+    other.set_progress_bar_config(disable=True)
+    reference = other(PROMPT, width=SIZE[0], height=SIZE[1], output_type="latent", **told).images
+    reference = unpack(reference, SIZE[1] // 8, SIZE[0] // 8) if name == "flux" else reference
+    mine = ours(base, init=HINTS[:1], strength=0.6, guidance=3.0)
+    free = ours(base, guidance=3.0)
+    agree(mine, reference, free, family=name, kind="img2img", beside=f"diffusers: {kind.__name__}")
+
+
+@pytest.mark.parametrize("name", ["sd35", "flux"])
+def test_two_loras_at_their_scales(made, tmp_path, name):
+    base, pipeline = made(name)
+    layers = ["transformer_blocks.0.attn.to_q", "transformer_blocks.1.attn.to_out.0", "transformer_blocks.2.ff.net.2"]
+    files = [write_lora(pipeline, tmp_path / f"{k}.safetensors", k, layers[k:]) for k in (0, 1)]
+    pipeline = type(pipeline)(**pipeline.components | {"transformer": deepcopy(pipeline.transformer)})
+    for k, file in enumerate(files):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=str(k))
+    pipeline.set_adapters(["0", "1"], [0.8, 0.5])
+    free = ours(base, guidance=3.0)
+    mine = ours(with_transformer_loras(base, [(files[0], 0.8), (files[1], 0.5)]), guidance=3.0)
+    told = {"family": name, "kind": "two LoRA files", "beside": f"diffusers: {type(pipeline).__name__}"}
+    agree(mine, theirs(pipeline, guidance_scale=3.0), free, **told)
+    assert torch.equal(ours(base, guidance=3.0), free), "the base stays as it was"

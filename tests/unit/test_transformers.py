@@ -6,9 +6,11 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from hackamore.bases.catalog import load_base
 from hackamore.bases.tokens import pack, places_of, unpack
+from hackamore.bases.transformer_lora import with_transformer_loras
 from hackamore.controls.blocks import FluxControl, SD3Control, new_blocks
 from hackamore.core.errors import HackamoreError
 from hackamore.core.residuals import spread_over
@@ -266,6 +268,23 @@ def test_an_absent_encoder_leaves_the_others(sd3_folder, tmp_path):
     assert base.absent == ("text_encoder_3",)
     assert not base.encode_text([PROMPT]).tokens[:, -256:].any()
     assert run(base).isfinite().all()
+
+
+def test_files_that_are_no_lora_of_the_base_are_refused(base, tmp_path):
+    down, up = torch.zeros(2, 32), torch.zeros(32, 2)
+    layer = "transformer.transformer_blocks.0.attn.to_q"
+    wrong = {
+        "is no LoRA": {"weight": down},
+        "decomposed": {f"{layer}.lora_A.weight": down, f"{layer}.dora_scale": up},
+        "no layer": {"transformer.blocks.9.to_q.lora_A.weight": down, "transformer.blocks.9.to_q.lora_B.weight": up},
+        "for (32, 32)": {f"{layer}.lora_A.weight": torch.zeros(2, 48), f"{layer}.lora_B.weight": up},
+        "tensors of unet": {"unet.to_q.lora_A.weight": down, "unet.to_q.lora_B.weight": up},
+    }
+    for words, tensors in wrong.items():
+        save_file(tensors, tmp_path / "wrong.safetensors")
+        with pytest.raises(HackamoreError) as told:
+            with_transformer_loras(base, [(tmp_path / "wrong.safetensors", 1.0)])
+        assert words in str(told.value)
 
 
 def test_only_so_many_blocks_can_be_copied(base):
