@@ -114,7 +114,7 @@ def told_by(piece: Piece, tell: Callable[[], Told]) -> Told:
         raise HackamoreError(
             f"{piece.file.path} lacks the tensor {error.args[0]}", expected="every tensor of a part that it holds"
         ) from error
-    except (IndexError, ValueError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise HackamoreError(f"{piece.file.path} holds tensors of strange shapes", received=str(error)) from error
 
 
@@ -128,13 +128,13 @@ def built(kind: Any, config: Any, piece: Piece, convert: Convert, dtype: torch.d
 
     theirs = isinstance(config, dict)  # of diffusers, whose networks keep no buffer outside the file
     with torch.device("meta") if theirs else init_empty_weights():
-        network = kind(**config) if theirs else kind(config)
+        network = told_by(piece, lambda: kind(**config) if theirs else kind(config))
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     expected.pop("encoder.embed_tokens.weight", None)  # T5's second name for its table
     wrapped = any(name.startswith("text_model.") for name in expected)
 
     def named(tensors: layouts.Tensors) -> layouts.Tensors:
-        made = convert(tensors)
+        made = {name: value for name, value in convert(tensors).items() if value is not None}  # None: was not there
         return {f"text_model.{name}" if wrapped and name != _PROJECTION else name: made[name] for name in made}
 
     blank = piece.meta()

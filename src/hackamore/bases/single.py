@@ -19,7 +19,7 @@ from hackamore.bases import published
 from hackamore.bases.kinds import family_of, kind_of
 from hackamore.bases.pieces import PROJECTED, TEXTS, Source, denoiser_piece, piece_of
 from hackamore.bases.prediction import PREDICTIONS, schedule_of, told_prediction
-from hackamore.bases.tokenizers import END, clip_tokenizer, t5_tokenizer
+from hackamore.bases.tokenizers import END, clip_tokenizer, from_hub, t5_tokenizer
 from hackamore.bases.weights import WeightsFile, open_weights
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.core.files import sha256
@@ -89,25 +89,8 @@ def _lenders(parts: str | Path | Sequence[str | Path]) -> tuple[tuple[WeightsFil
     named = [parts] if isinstance(parts, str | Path) else list(parts)
     files = tuple(open_weights(Path(part)) for part in named if Path(part).is_file())
     return files, tuple(
-        Path(part) if Path(part).is_dir() else _hub(str(part)) for part in named if not Path(part).is_file()
+        Path(part) if Path(part).is_dir() else from_hub(str(part), LENT) for part in named if not Path(part).is_file()
     )
-
-
-def _hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    wanted = ["vae/*.json", "vae/*.safetensors", "text_encoder*/*.json", "text_encoder*/*.safetensors", "tokenizer*/*"]
-    last: Exception
-    for local in (True, False):
-        try:
-            return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=local))
-        except Exception as error:  # no network, no such name, not allowed: all the same to the user
-            last = error
-    raise HackamoreError(
-        f"the parts of {name} are not on this machine",
-        received=f"{type(last).__name__}: {str(last).splitlines()[0][:200]}",
-        expected="a folder in diffusers' layout, a file of weights, or a hub name",
-    ) from last
 
 
 def _texts(source: Source) -> list[str]:
@@ -139,6 +122,10 @@ def _positions(source: Source, text: str) -> int:
         raise HackamoreError(f"the {text} of {source.folder(text)} cannot be loaded", received=str(error)) from error
 
 
+LENT = (
+    "vae/*.json", "vae/*.safetensors", "text_encoder*/*.json", "text_encoder*/*.safetensors", "tokenizer*/*",
+)  # fmt: skip
+"""What is fetched of a hub's repository that lends parts."""
 POSITIONS = ("position_embedding.weight", "positional_embedding")
 
 

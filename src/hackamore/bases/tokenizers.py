@@ -23,6 +23,8 @@ VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49_152 - 256 - 2
 """So many of the byte pairs in the file belong to CLIP."""
 _FILES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+PATTERNS = (*_FILES, "merges.txt", "*_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer*/*")
+"""The files of tokenizers in a hub's repository."""
 
 
 def clip_tokenizer(
@@ -42,7 +44,7 @@ def clip_tokenizer(
     if packages and (file := packaged_vocabulary()) is not None:
         vocabulary, merges = read_vocabulary(file)
         return CLIPTokenizer(vocab=vocabulary, merges=merges, **told)
-    return _from_hub(CLIPTokenizer, CLIP_HUB, "CLIP", "open_clip_torch carries one", **told)
+    return _published(CLIPTokenizer, CLIP_HUB, "CLIP", "open_clip_torch, which carries one", **told)
 
 
 def t5_tokenizer(places: Sequence[Path | str], part: str) -> Any:
@@ -50,7 +52,7 @@ def t5_tokenizer(places: Sequence[Path | str], part: str) -> Any:
     from transformers import T5TokenizerFast
 
     found = _first(places, (part, "tokenizer_3", "tokenizer_2"), lambda where: _read(T5TokenizerFast, where))
-    return _from_hub(T5TokenizerFast, T5_HUB, "T5", None) if found is None else found
+    return _published(T5TokenizerFast, T5_HUB, "T5", None) if found is None else found
 
 
 def packaged_vocabulary() -> Path | None:
@@ -82,44 +84,81 @@ def byte_letters() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
 
 
-def _first(places: Sequence[Path | str], parts: Sequence[str], read: Callable[[str | Path], Any]) -> Any:
-    """The tokenizer in the first of ``places`` that has one; None where none has."""
+def _first(places: Sequence[Path | str], parts: Sequence[str], read: Callable[[Path], Any]) -> Any:
+    """The tokenizer in the first of ``places`` that has one; None where none has.
+
+    Raises :class:`HackamoreError` for a hub name that is nowhere, or whose repository has no tokenizer.
+    """
     for place in places:
         folder = Path(place)
-        if folder.is_dir():
-            inside = next((folder / part for part in dict.fromkeys(parts) if _is_tokenizer(folder / part)), None)
-            if inside is not None or _is_tokenizer(folder):
-                return read(inside or folder)
-        elif isinstance(place, str):
-            return read(place)
+        named = isinstance(place, str) and not folder.exists()
+        found = _inside(from_hub(str(place), PATTERNS) if named else folder, parts)
+        if found is not None:
+            return read(found)
+        if named:
+            raise _unreadable(place, "no tokenizer in it")
     return None
 
 
-def _is_tokenizer(folder: Path) -> bool:
+def _inside(folder: Path, parts: Sequence[str]) -> Path | None:
+    """The tokenizer in a folder: the first of ``parts`` that has one, or the folder itself."""
+    found = (folder / part for part in (*dict.fromkeys(parts), "") if is_tokenizer(folder / part))
+    return next(found, None)
+
+
+def is_tokenizer(folder: Path) -> bool:
+    """Whether ``folder`` has a vocabulary; without one transformers would quietly make an empty tokenizer."""
     return any((folder / name).is_file() for name in _FILES)
 
 
-def _read(kind: Any, where: str | Path, **told: Any) -> Any:
-    """The tokenizer in a folder or under a hub name, from the cache where it is there."""
-    offline = [True] if Path(where).is_dir() else [True, False]
-    for local in offline:
+def from_hub(name: str, patterns: Sequence[str]) -> Path:
+    """The folder of a hub's repository with the files that fit ``patterns``, from the cache where it is there.
+
+    Raises :class:`HackamoreError` where it is neither there nor to be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    last: Exception | None = None
+    for local in (True, False):
         try:
-            return kind.from_pretrained(where, local_files_only=local, **told)
-        except Exception as error:  # a damaged folder can fail in any way
+            folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=local))
+        except Exception as error:  # no network, no such name, not allowed: all the same to the user
             last = error
+            continue
+        if not local or any(next(folder.glob(pattern), None) for pattern in patterns):
+            return folder
     raise HackamoreError(
-        f"no tokenizer can be loaded from {where}",
+        f"{name} is neither a folder nor on this machine, and the hub does not give it",
         received=f"{type(last).__name__}: {str(last).splitlines()[0][:200]}",
-        expected="a folder with tokenizer.json (or vocab.json and merges.txt), or a hub name",
+        expected="a folder, or the name of a repository that can be reached",
     ) from last
 
 
-def _from_hub(kind: Any, name: str, words: str, carrier: str | None, **told: Any) -> Any:
+def _read(kind: Any, where: Path, **told: Any) -> Any:
     try:
-        return _read(kind, name, **told)
+        return kind.from_pretrained(where, local_files_only=True, **told)
+    except Exception as error:  # a damaged folder can fail in any way
+        raise _unreadable(where, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
+
+
+def _unreadable(where: str | Path, received: str) -> HackamoreError:
+    return HackamoreError(
+        f"no tokenizer can be loaded from {where}",
+        received=received,
+        expected="a folder with tokenizer.json (or vocab.json and merges.txt), or a hub name",
+    )
+
+
+def _published(kind: Any, name: str, words: str, carrier: str | None, **told: Any) -> Any:
+    """The tokenizer that the hub has under ``name``; an error that says what to give instead where it has not."""
+    try:
+        folder = _inside(from_hub(name, PATTERNS), ())
     except HackamoreError as error:
         raise HackamoreError(
             f"{words}'s tokenizer is not on this machine",
             expected=f"tokenizer=FOLDER (one that holds tokenizer.json), or the hub's {name} in its cache",
             remedy=f"the package {carrier}" if carrier else None,
         ) from error
+    if folder is None:
+        raise _unreadable(name, "no tokenizer in it")
+    return _read(kind, folder, **told)
