@@ -59,7 +59,7 @@ def test_sdxl_files_have_their_layers_shapes_and_depths():
         name, family, device, dtype = "published", "sdxl", torch.device("meta"), torch.float32
 
     with torch.device("meta"):
-        Published.unet = UNet2DConditionModel(**config)
+        Published.unet = Published.bare = UNet2DConditionModel(**config)
         Published.sites = sites_of(Published.unet)
         mine = new_lllite(Published, hint_width=32, width=64)
     keys = {key: tuple(value.shape) for key, value in mine.parts.state_dict().items()}

@@ -76,7 +76,7 @@ class Published:
 
     def __init__(self, **config):
         with torch.device("meta"):
-            self.unet = UNet2DConditionModel(**config)
+            self.unet = self.bare = UNet2DConditionModel(**config)
         self.name, self.device, self.dtype, self.scale_factor = "published", torch.device("meta"), torch.float32, 8
         self.sites = sites_of(self.unet)
 

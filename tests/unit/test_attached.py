@@ -19,6 +19,8 @@ from tests.attached_models import HINT, made, stirred, write_ip_adapter
 from tests.conftest import randomise
 
 KINDS = ("xs", "lllite", "reference", "ip_adapter")
+PROMPTS = ["a lake", "a red circle"]
+X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2))
 HALF = torch.cat([torch.ones(1, 1, 64, 32), torch.zeros(1, 1, 64, 32)], 3)
 
 
@@ -52,10 +54,18 @@ def spoken(control, base, strength=1.0, mask=None, unconditional=0):
 
 
 def asked(base, told=None):
-    generator = torch.Generator().manual_seed(2)
-    x, text = torch.randn(2, 4, 8, 8, generator=generator), base.encode_text(["a lake", "a red circle"])
     with torch.no_grad():
-        return base.predict(x, torch.tensor(400), text, told)
+        return base.predict(X, torch.tensor(400), base.encode_text(PROMPTS), told)
+
+
+def composed(base, *units, steps=1, text=None):
+    """What a Composition makes of a few steps under guidance."""
+    composition, x, text = Composition(units, base), X, text or base.encode_text(PROMPTS)
+    first, own = slice(0, 1), [None] * len(units)
+    with torch.no_grad():
+        for index in range(steps):
+            x = x + composition.predict(x, torch.tensor(700 - index), text, index, steps, first, own)
+    return x
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -156,12 +166,12 @@ def test_halves_of_guidance(sd1, controls, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_modes_and_layer_weights(sd1, controls, kind):
     outputs = len(sd1.sites.skips) + 1
-    plain = made(sd1, controls[kind].unit(HINT))
-    assert torch.equal(made(sd1, controls[kind].unit(HINT, weights=[1.0] * outputs)), plain)
+    plain = composed(sd1, controls[kind].unit(HINT))
+    assert torch.equal(composed(sd1, controls[kind].unit(HINT, weights=[1.0] * outputs)), plain)
     for mode in ("prompt", "control", "guess"):
-        assert float((made(sd1, controls[kind].unit(HINT, mode=mode)) - plain).abs().max()) > 1e-4
+        assert float((composed(sd1, controls[kind].unit(HINT, mode=mode)) - plain).abs().max()) > 1e-4
     with pytest.raises(HackamoreError, match="2 layer weights"):
-        made(sd1, controls[kind].unit(HINT, weights=[1.0, 1.0]))
+        composed(sd1, controls[kind].unit(HINT, weights=[1.0, 1.0]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,11 +188,11 @@ def test_several_at_once_in_any_order(sd1, controls):
     units = [controls[kind].unit(HINT, scale=0.6) for kind in KINDS]
     units.append(stirred(new_xs(sd1, size_ratio=0.25), 3).unit(HINT, scale=0.5))
     units.append(randomise(new_control(sd1), size=0.05).unit(HINT, scale=0.7))
-    one, other = made(sd1, *units), made(sd1, *reversed(units))
+    one, other = composed(sd1, *units), composed(sd1, *reversed(units))
     assert one.isfinite().all()
     assert float((one - other).abs().max()) <= 1e-4
     for k, unit in enumerate(units):
-        fewer = made(sd1, *units[:k], *units[k + 1 :])
+        fewer = composed(sd1, *units[:k], *units[k + 1 :])
         assert float((one - fewer).abs().max()) > 1e-3, unit.control.name
 
 
@@ -208,15 +218,11 @@ def test_what_others_say_reaches_its_place_beside_an_xs(sd1, controls):
 
 
 def test_two_generations_share_a_base_in_threads(sd1, controls):
-    text = sd1.encode_text(["a lake", "a red circle"])
+    text = sd1.encode_text(PROMPTS)
 
     def steered(kind):
         units = [] if kind is None else [controls[kind].unit(HINT, schedule="1@0/0.5@0.5")]
-        composition, x = Composition(units, sd1), torch.ones(2, 4, 8, 8)
-        with torch.no_grad():
-            for index in range(6):
-                x = x + composition.predict(x, torch.tensor(900 - index), text, index, 6, slice(0, 1), [None])
-        return x
+        return composed(sd1, *units, steps=4, text=text)
 
     kinds = [*KINDS, None]
     alone = [steered(kind) for kind in kinds]

@@ -83,6 +83,7 @@ def test_image_encoders_are_found_or_asked_for(sd1, tmp_path):
     write_image_encoder(tmp_path / "image_encoder")
     assert control.prepare(HINT)["picture keys"][0].shape[:2] == (1, 16)
     assert "image_encoder/model.safetensors" in control.sha256
+    assert control.encoder("elsewhere/image_encoder") is control.encoder()
     told = read_ip_adapter(open_control(path), sd1, encoder=tmp_path / "image_encoder")
     assert torch.equal(told.prepare(HINT)["nothing values"][1], control.prepare(HINT)["nothing values"][1])
     save_file(weights | {"image_proj.proj_in.weight": torch.zeros(64, 48)}, path)
@@ -103,3 +104,9 @@ def test_faces_and_damaged_projections_are_refused(sd1, tmp_path):
     save_file({key: value for key, value in plain.items() if key != "ip_adapter.3.to_k_ip.weight"}, path)
     with pytest.raises(HackamoreError, match=r"lacks 1 tensors: ip_adapter\.3\.to_k_ip"):
         read_ip_adapter(open_control(path), sd1)
+
+
+def test_an_image_encoder_beside_the_base_is_found(sd1, sd1_folder, tmp_path):
+    save_file(ip_adapter_weights(sd1), tmp_path / "ip.safetensors")
+    control = read_ip_adapter(open_control(tmp_path / "ip.safetensors"), sd1)
+    assert control.folders[-1] == sd1_folder / "image_encoder"

@@ -28,9 +28,11 @@ class IPAdapter(nn.Module):
     ``projection`` turns what an image encoder says (``width`` numbers a picture, or a token where ``deep``: of its
     layer before the last) into tokens. Each cross-attention of the base attends to them with keys and values of its
     own, and the results are added. ``folders``: where the image encoder may lie; the option ``encoder`` names another.
+    ``spatial``: its hint has no place in the picture, and so a size of its own.
     """
 
     options = ("encoder",)
+    spatial = False
 
     def __init__(self, base: Any, projection: nn.Module, width: int, deep: bool, folders: tuple[Path, ...]) -> None:
         super().__init__()
@@ -39,8 +41,8 @@ class IPAdapter(nn.Module):
         self.sha256: dict[str, str] = {}
         self.sites: Sites = base.sites
         self.projection, self.width, self.deep, self.folders = projection, width, deep, folders
-        self.places = [place for place in attentions(base.unet) if not place.own]
-        inside = [base.unet.get_submodule(place.path).to_k.out_features for place in self.places]
+        self.places = [place for place in attentions(base.bare) if not place.own]
+        inside = [base.bare.get_submodule(place.path).to_k.out_features for place in self.places]
         text = base.sites.text_width
         self.to_k = nn.ModuleList(nn.Linear(text, channels, bias=False) for channels in inside)
         self.to_v = nn.ModuleList(nn.Linear(text, channels, bias=False) for channels in inside)
@@ -81,14 +83,17 @@ class IPAdapter(nn.Module):
     def encoder(self, folder: Path | str | None = None) -> Any:
         """The image encoder, loaded once; raises :class:`HackamoreError` when there is none, or none that fits."""
         known = [path for path in self.folders if (path / "config.json").is_file()]
-        if folder is None and not known:
+        named = None if folder is None else Path(folder)
+        if named is not None and not named.exists():  # as a Recipe has it: the name alone
+            named = next((path for path in known if path.name == named.name), named)
+        path = named or next(iter(known), None)
+        if path is None:
             raise HackamoreError(
                 f"the IP-Adapter {self.name} has no image encoder",
                 received="no folder image_encoder beside it or beside its base, no option encoder",
                 expected="a folder of CLIPVisionModelWithProjection (config.json and model.safetensors)",
                 remedy="encoder=FOLDER",
             )
-        path = Path(known[0] if folder is None else folder)
         if path not in self._encoders:
             self._encoders[path] = self._load(path)
         return self._encoders[path]
@@ -129,7 +134,9 @@ class IPAdapter(nn.Module):
         return base
 
     def unit(self, hint: Any, **settings: Any) -> Unit:
-        """Bind it to a picture; scale, window, schedule and mask as in :class:`Unit`."""
+        """Bind it to a picture; scale, window, schedule and mask as in :class:`Unit`, ``encoder`` the folder of one."""
+        if settings.get("encoder") is not None:
+            settings["encoder"] = Path(settings["encoder"])
         return Unit(self, hint, **settings)
 
 

@@ -82,7 +82,7 @@ class LLLite(nn.Module):
         self.name = condition or "lllite"
         self.sha256: dict[str, str] = {}
         self.sites: Sites = base.sites
-        known = places(base.unet)
+        known = places(base.bare)
         for name, shape in shapes.items():
             _check_place(name, shape, known.get(name), base)
         self.places = {name: known[name] for name in shapes}
@@ -126,10 +126,10 @@ def new_lllite(base: Any, condition: str | None = None, *, hint_width: int = 32,
     if not hasattr(base, "unet"):
         raise HackamoreError("no LLLite can be made for this base", received=base.family, expected="a U-Net base")
     shapes = {}
-    for original, place in original_names(base.unet).items():
+    for original, place in original_names(base.bare).items():
         encoder = original.startswith(("input_blocks.", "middle_block."))
         if encoder and place.level < DEEPEST and original.endswith(SHIFTED):
-            channels = base.unet.get_submodule(place.path).in_features
+            channels = base.bare.get_submodule(place.path).in_features
             shapes[_written(original)] = Shape(channels, place.level + 1, hint_width, width)
     return LLLite(base, shapes, condition)
 
@@ -158,7 +158,7 @@ def _check_place(name: str, shape: Shape, place: Part | None, base: Any) -> None
     if place is None:
         wrong = f"the layer {name.removeprefix(PREFIX)}, which this base has not"
     else:
-        layer = base.unet.get_submodule(place.path)
+        layer = base.bare.get_submodule(place.path)
         wide = getattr(layer, "in_features", getattr(layer, "in_channels", 0))
         if (wide, place.level + 1) == (shape.channels, shape.depth):
             return

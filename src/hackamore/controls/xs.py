@@ -59,7 +59,7 @@ class XS(nn.Module):
         self.name = condition or "controlnet-xs"
         self.sha256: dict[str, str] = {}
         self.sites: Sites = base.sites
-        unet = base.unet
+        unet = base.bare
         self.controlnet_cond_embedding = HintEncoder(shape.widths[0], shape.hint_widths)
         if shape.own_time:
             theirs = unet.time_embedding

@@ -36,11 +36,7 @@ def read_ip_adapter(file: ControlFile, base: Any, encoder: Path | str | None = N
             received=f"a control of family {FAMILIES.get(text, 'unknown')} (text width {text})",
             expected=f"family {base.family} (text width {base.sites.text_width})",
         )
-    near = file.weights.resolve().parent
-    mine = getattr(base, "folder", None)
-    known = (near / "image_encoder", near.parent / "image_encoder", near.parent / "models" / "image_encoder")
-    folders = (*known, *(() if mine is None else (Path(mine) / "image_encoder",)))
-    folders = folders if encoder is None else (Path(encoder),)
+    folders = _folders(file, base) if encoder is None else (Path(encoder),)
     tensors = file.tensors()
     inside = {key.removeprefix(PROJECTION): value for key, value in tensors.items() if key.startswith(PROJECTION)}
     control = IPAdapter(base, _projection(file, base, inside), _width(file.shapes, kind), kind != "plain", folders)
@@ -62,6 +58,14 @@ def kind_of(shapes: Shapes) -> str | None:
     if "proj.3.weight" in inside:
         return "full"
     return "plus" if {"latents", "proj_in.weight"} <= inside else None
+
+
+def _folders(file: ControlFile, base: Any) -> tuple[Path, ...]:
+    """Where the image encoder may lie: beside the file as its publishers have it, or beside the base."""
+    near = file.weights.resolve().parent
+    unet = Path(base.unet.config.get("_name_or_path") or "unet")  # diffusers keeps where it read the network
+    beside = (unet.parent,) if unet.name == "unet" and unet.is_dir() else ()
+    return tuple(folder / "image_encoder" for folder in (near, near.parent, near.parent / "models", *beside))
 
 
 def _width(shapes: Shapes, kind: str) -> int:
