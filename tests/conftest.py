@@ -43,8 +43,13 @@ XL_INDEX = MODEL_INDEX | {
 del XL_INDEX["safety_checker"], XL_INDEX["requires_safety_checker"]
 
 
-def write_small_base(folder: Path, shape: str, prediction: str, channels: tuple[int, ...] = (16, 32, 32, 32)) -> Path:
-    """A folder in diffusers' layout with SD's four levels and thirteen residual sites, or SDXL's three and ten."""
+def write_small_base(
+    folder: Path, shape: str, prediction: str, channels: tuple[int, ...] = (16, 32, 32, 32), layers: int = 1
+) -> Path:
+    """A folder in diffusers' layout with SD's four levels and thirteen residual sites, or SDXL's three and ten.
+
+    ``layers``: of the text encoder, one more for SDXL's.
+    """
     torch.manual_seed(0)
     settings = SHAPES[shape]
     xl = shape == "sdxl"
@@ -62,7 +67,9 @@ def write_small_base(folder: Path, shape: str, prediction: str, channels: tuple[
     ).save_pretrained(folder / "vae")
     words = ["a red circle", "a blue square at noon", "mountains with a lake"]
     tokenizer = learn_tokenizer(words, folder / "tokenizer")
-    write_small_text_encoder(folder / "text_encoder", tokenizer, 768 if xl else settings["cross_attention_dim"], 1 + xl)
+    write_small_text_encoder(
+        folder / "text_encoder", tokenizer, 768 if xl else settings["cross_attention_dim"], layers + xl
+    )
     if xl:
         tokenizer.save_pretrained(folder / "tokenizer_2")
         write_small_text_encoder(folder / "text_encoder_2", tokenizer, 1280, 2, projection=64)

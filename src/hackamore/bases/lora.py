@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -64,12 +66,7 @@ def _add(base: UNetBase, file: Path, adapter: str) -> None:
             str(file), local_files_only=True, return_lora_metadata=True, **told
         )
         _check_layers(state, base)
-        common = {"network_alphas": alphas, "adapter_name": adapter, "metadata": metadata}
-        loader.load_lora_into_unet(state, unet=base.unet, **common)
-        for name in ("text_encoder", "text_encoder_2")[: 1 + two]:
-            if any(key.startswith(f"{name}.") for key in state):
-                encoder = getattr(base, name)
-                loader.load_lora_into_text_encoder(state, text_encoder=encoder, prefix=name, **common)
+        _inject(loader, state, base, network_alphas=alphas, adapter_name=adapter, metadata=metadata)
     except (HackamoreError, MemoryError):
         raise
     except Exception as error:
@@ -77,6 +74,16 @@ def _add(base: UNetBase, file: Path, adapter: str) -> None:
     for name, part in base.parts().items():
         if name != "vae":
             part.requires_grad_(False).eval()
+
+
+def _inject(loader: Any, state: dict[str, Tensor], base: UNetBase, **told: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several files are meant
+        loader.load_lora_into_unet(state, unet=base.unet, **told)
+        for name in ("text_encoder", "text_encoder_2"):
+            if any(key.startswith(f"{name}.") for key in state):
+                encoder = getattr(base, name)
+                loader.load_lora_into_text_encoder(state, text_encoder=encoder, prefix=name, **told)
 
 
 def _scale(base: UNetBase, scales: dict[str, float]) -> None:
