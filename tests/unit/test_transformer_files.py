@@ -308,10 +308,15 @@ def full_base(small, transformer):
     return kind("full", transformer, small.vae, small.encoders, small.scheduler_config)
 
 
-def published(net, config, tmp_path):
-    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+def published(tensors, tmp_path):
+    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     (tmp_path / "weights.safetensors").write_bytes(b"shapes alone")
-    return OnMeta(tmp_path, (tmp_path / "weights.safetensors",), shapes, {}, config)
+    return OnMeta(tmp_path, (tmp_path / "weights.safetensors",), shapes)
+
+
+def agree_in_shape(control, net):
+    mine, theirs = ({k: v.shape for k, v in one.state_dict().items()} for one in (control.net, net))
+    assert mine == theirs
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
@@ -329,10 +334,9 @@ def test_sd3_in_full(sd3, name, tmp_path):
     assert base.sites == sites_of(transformer)
     assert base.sites.text_width == 4096
     for net in nets:
-        control = formats.read_sd3_control(published(net, {}, tmp_path), base)
-        assert {k: v.shape for k, v in control.net.state_dict().items()} == {
-            k: v.shape for k, v in net.state_dict().items()
-        }
+        agree_in_shape(formats.read_sd3_control(published(net.state_dict(), tmp_path), base), net)
+    own = relaid(nets[-1].state_dict(), stability_names(19))
+    agree_in_shape(formats.read_sd3_control(published(own, tmp_path), base), nets[-1])
 
 
 def test_flux_in_full(flux, tmp_path):
@@ -350,7 +354,6 @@ def test_flux_in_full(flux, tmp_path):
     base = full_base(flux, transformer)
     assert (base.sites.width, base.sites.blocks, base.sites.singles) == (3072, 19, 38)
     for net in nets:
-        control = formats.read_flux_control(published(net, {}, tmp_path), base)
-        assert {k: v.shape for k, v in control.net.state_dict().items()} == {
-            k: v.shape for k, v in net.state_dict().items()
-        }
+        agree_in_shape(formats.read_flux_control(published(net.state_dict(), tmp_path), base), net)
+    own = relaid(nets[-1].state_dict(), xlabs_names(2))
+    agree_in_shape(formats.read_xlabs(published(own, tmp_path), base), nets[-1])

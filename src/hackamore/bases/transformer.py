@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from hackamore.core.residuals import Residuals
 
 DYNAMIC_SHIFT = {"sd3": 1.16, "flux": 1.15}
 """The largest shift where a scheduler's configuration names none."""
+
+
+Same = TypeVar("Same", bound="TransformerBase")
 
 
 class TransformerBase:
@@ -84,14 +87,14 @@ class TransformerBase:
         """What the scale that the network was trained on takes away from the autoencoder's latents, scaled."""
         return float(self.vae.config.shift_factor or 0.0) * float(self.vae.config.scaling_factor)
 
-    def to(self, device: torch.device) -> TransformerBase:
+    def to(self: Same, device: torch.device) -> Same:
         """Move every network to ``device``; it computes there from now on."""
         for network in self.parts().values():
             network.to(device)
         self.device = device
         return self
 
-    def view(self) -> TransformerBase:
+    def view(self: Same) -> Same:
         """The same base; its transformer is a module tree of its own that shares all weights."""
         base = copy.copy(self)
         base.transformer = view_of(self.transformer)
@@ -177,13 +180,10 @@ class SD3Base(TransformerBase):
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
         """Prompts → both CLIPs' states and T5's, N×(77 + 256)×D, and their ``pooled`` projections."""
-        clip_l, clip_g, t5 = (self.encoders.get(part) for part in ("text_encoder", "text_encoder_2", "text_encoder_3"))
         config = self.transformer.config
         return sd3_text(
             prompts,
-            clip_l,
-            clip_g,
-            t5,
+            *(self.encoders.get(part) for part in ("text_encoder", "text_encoder_2", "text_encoder_3")),
             width=config.joint_attention_dim,
             pooled_width=config.pooled_projection_dim,
             t5_length=self.t5_length,
