@@ -48,6 +48,7 @@ def lively_adapter(adapter, seed=0):
 
 def lively_union(base, seed=0, **told):
     """A union whose zero convolutions, projection and type embedding say something."""
+    torch.manual_seed(seed)
     union = new_union(base, **told)
     randomise(union.branch, seed)
     generator = torch.Generator().manual_seed(seed + 100)

@@ -73,8 +73,10 @@ def picture(number):
     return Image.fromarray(from_hint(HINTS)[number])
 
 
-@pytest.mark.parametrize("guidance", [5.0, 1.0])
-@pytest.mark.parametrize(("shape", "kind"), [("sd1", "full"), ("sd1", "light"), ("sd2", "full"), ("sdxl", "full")])
+@pytest.mark.parametrize(
+    ("shape", "kind", "guidance"),
+    [("sd1", "full", 5.0), ("sd1", "full", 1.0), ("sd1", "light", 5.0), ("sd2", "full", 5.0), ("sdxl", "full", 5.0)],
+)
 def test_one_adapter(request, folders, shape, kind, guidance):
     base, folder = request.getfixturevalue(shape), request.getfixturevalue(f"{shape}_folder")
     used = [folders[shape, kind]]
@@ -105,7 +107,7 @@ def test_two_adapters(request, folders, shape):
     agree(mine, reference, ours(base, [], []), family=shape, kind="two t2i-adapters", beside=beside)
 
 
-@pytest.mark.parametrize("factor", [0.2, 0.5, 0.6, 1.0])
+@pytest.mark.parametrize("factor", [0.5, 0.6])
 def test_their_share_of_the_steps_is_our_end(sdxl, sdxl_folder, folders, factor):
     """They act at step i of N while i < ⌊N · factor⌋; we while (i + 1)/N ≤ end."""
     used = [folders["sdxl", "full"]]

@@ -50,8 +50,7 @@ def ours(base, units, guidance=5.0):
     return generate(base, PROMPT, controls=units, guidance=guidance, **told).latents
 
 
-@pytest.mark.parametrize("guidance", [5.0, 1.0])
-@pytest.mark.parametrize(("kind", "number"), [("pose", 0), ("canny", 3), ("tile", 6)])
+@pytest.mark.parametrize(("kind", "number", "guidance"), [("pose", 0, 5.0), ("tile", 6, 5.0), ("canny", 3, 1.0)])
 def test_one_type(sdxl, sdxl_folder, folders, kind, number, guidance):
     unit = load_control(folders[0], sdxl).unit(HINTS[:1], type=kind, scale=0.7)
     told = {"control_image": [PICTURES[0]], "control_mode": [number], "controlnet_conditioning_scale": 0.7}

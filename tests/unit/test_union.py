@@ -35,7 +35,9 @@ def test_the_published_shapes_are_diffusers_key_by_key(family, types, count):
     assert sum(parameter.numel() for parameter in mine.parameters()) == count
 
 
-def test_a_fresh_union_is_a_no_op_bit_for_bit(base):
+@pytest.mark.parametrize("shape", ["sd1", "sd2", "sdxl", "meadow"])
+def test_a_fresh_union_is_a_no_op_bit_for_bit(request, shape):
+    base = request.getfixturevalue(shape)
     union = new_union(base, OURS)
     hint = HINTS[:1] if base.family != "meadow" else HINTS[:1].repeat(1, 1, 2, 2)
     told = TOLD | {"size": base.size}
@@ -90,7 +92,7 @@ def test_its_residuals_are_those_of_diffusers(request, shape, scales, tmp_path):
             control_type=present, control_type_idx=kinds, conditioning_scale=list(scales), return_dict=False,
         )  # fmt: skip
     for one, other in zip((*mine.skips, mine.mid), (*skips, mid), strict=True):
-        assert (one - other).abs().max() <= 1e-6 * other.abs().max().clamp(min=10)
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max().clamp(min=1)
     assert mine.mid.abs().max() > 1e-2
 
 
@@ -207,9 +209,9 @@ def test_files_go_there_and_back_bit_for_bit(sd1, tmp_path, types):
     assert all(torch.equal(mine[name], value) for name, value in theirs.named_parameters())
 
 
-def test_wrong_files_are_refused(sd1, sd2, meadow, tmp_path):
+def test_wrong_files_are_refused(sd1, sd2, sdxl, meadow, tmp_path):
     path = write_union(new_union(sd1), tmp_path / "u")
-    for base in (sd2, meadow):
+    for base in (sd2, sdxl, meadow):
         with pytest.raises(HackamoreError, match="does not fit the base"):
             load_control(tmp_path / "u", base)
     weights = load_file(path)

@@ -23,6 +23,11 @@ PREFIX = "adapter."
 FAMILY = "hackamore.family"
 """Where a header says for which family the adapter was trained; published files do not, and SD1's fit SD2's shapes."""
 STRIDES = (8, 16)
+"""Pixels that a cell of the first feature spans in published adapters: SD's and XL's."""
+XL = (False, False, True, False)
+"""Which levels of an XL adapter begin by halving the size."""
+PARTS = ("in_conv", "block1", "block2", "resnets", "body", "out_conv")
+"""What the modules in a level are called, in either layout."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -117,13 +122,12 @@ def _save(weights: dict[str, Tensor], path: Path, adapter: Adapter) -> None:
 
 def _config(adapter: Adapter) -> dict[str, Any]:
     """What diffusers' ``T2IAdapter`` is made with; its classes halve the size at set levels only."""
-    widths, downs = [place.width for place in adapter.places], adapter.downs
-    kinds = {"light_adapter": adapter.light, "full_adapter": not adapter.light}
-    kind = next(kind for kind, true in kinds.items() if true)
-    every = all(downs[1:])
-    if not adapter.light and not every and downs[:4] == (False, False, True, False)[: len(downs)]:
-        kind, every = "full_adapter_xl", True
-    if not every or (adapter.light and widths[-1:] != widths[-2:-1]):
+    widths, every = [place.width for place in adapter.places], all(adapter.downs[1:])
+    if adapter.light:
+        kind = "light_adapter" if every and widths[-1:] == widths[-2:-1] else None
+    else:
+        kind = "full_adapter" if every else "full_adapter_xl" if adapter.downs == XL else None
+    if kind is None:
         raise HackamoreError(
             "diffusers has no class for this adapter",
             received=f"{'light' if adapter.light else 'full'}, {_described(adapter.stride, adapter.places)}",
@@ -142,7 +146,8 @@ def _config(adapter: Adapter) -> dict[str, Any]:
 
 def _widths(shapes: Shapes, layout: Layout, light: bool) -> tuple[int, list[int]]:
     """Residual blocks a level, and the channels of each feature (0: its tensor is missing), told from shapes."""
-    numbers = {int(part) for key in shapes if key.startswith("body.") and (part := key.split(".")[1]).isdigit()}
+    inside = [key.split(".") for key in shapes if key.startswith("body.")]
+    numbers = {int(parts[1]) for parts in inside if len(parts) > 3 and parts[2] in PARTS and parts[1].isdecimal()}
     last = {"diffusers": "body.{}.resnets.0.block1.weight", "official": "body.{}.block1.weight"}[layout]
     last = "body.{}.out_conv.weight" if light else last
     found = [shapes.get(last.format(number), (0,))[0] for number in sorted(numbers)]
