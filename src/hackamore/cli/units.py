@@ -13,8 +13,6 @@ from hackamore.core.errors import HackamoreError
 
 AS_IT_IS = ("ip-adapter", "ip2p", "reference")
 """Kinds that no annotator makes: the picture itself is the hint."""
-ALONE = ("reference",)
-"""Kinds whose control is in no file."""
 TOLD = ("scale", "start", "end", "schedule", "mode", "weights", "prompt", "type")
 """Keys of a control that its unit is told as they are."""
 
@@ -40,7 +38,7 @@ class Units:
         for spec in self.specs:
             name = control_name(spec, self.base)
             if name not in known:
-                known[name] = _alone(spec.kind, loaded) if name in ALONE else load_control(name, loaded)
+                known[name] = load_control(name, loaded)
             control = known[name]
             _check_options(spec, control)
             if not hasattr(control, "types"):  # a union's hints are of many kinds
@@ -76,7 +74,7 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[Size | None], Any]:
     """
     from hackamore.annotators.catalog import annotator_class, kind_for, load_source, make_annotator
     from hackamore.annotators.hinting import Hinted, fit_hint, hint_for
-    from hackamore.controls.catalog import embedded
+    from hackamore.controls.catalog import ALONE, embedded
     from hackamore.core.image import load_picture
 
     given = spec.unit.get("hint", False)
@@ -123,6 +121,8 @@ def annotator_parameters(spec: ControlSpec) -> dict[str, Any]:
 
 def control_name(spec: ControlSpec, base: str) -> str:
     """What the control of a spec is loaded by."""
+    from hackamore.controls.catalog import ALONE
+
     if "model" in spec.unit:
         return str(spec.unit["model"])
     return spec.kind if spec.kind in ALONE else f"{base}/{spec.kind}"
@@ -188,12 +188,6 @@ def _kind(kind: str) -> str:
     from hackamore.annotators.catalog import ALIASES
 
     return ALIASES.get(kind, kind)
-
-
-def _alone(kind: str, loaded: Any) -> Any:
-    from hackamore.controls.reference import reference_control
-
-    return {"reference": reference_control}[kind](loaded)
 
 
 def _file_or(value: Any) -> Any:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from hackamore.bases.catalog import MEADOW
 from hackamore.core.errors import unknown_name
+
+ALONE: dict[str, str] = {"reference": "reference:reference_control"}
+"""Controls that are in no file: name → what makes them for a base."""
 
 
 def embedded() -> dict[str, Path]:
@@ -15,7 +19,7 @@ def embedded() -> dict[str, Path]:
 
 
 def load_control(name: str | Path, base: Any, **options: Any) -> Any:
-    """A control from a catalogue name (``meadow/canny``), a folder or a file of any format that is known.
+    """A control from a catalogue name (``meadow/canny``, ``reference``), a folder or a file of any known format.
 
     ``options`` are the format's own: ``pools`` (ControlNets: average the residuals over the picture, as shuffle
     controls do) … The formats stand in :data:`hackamore.controls.formats.table.FORMATS`.
@@ -25,10 +29,13 @@ def load_control(name: str | Path, base: Any, **options: Any) -> Any:
     from hackamore.controls.formats.file import open_control
     from hackamore.controls.formats.table import read_control
 
+    if str(name) in ALONE:
+        module, made_by = ALONE[str(name)].split(":")
+        return getattr(import_module(f"hackamore.controls.{module}"), made_by)(base)
     known = embedded()
     path = known.get(str(name), Path(name))
     if str(name) not in known and not path.exists():
-        raise unknown_name("control", str(name), list(known))
+        raise unknown_name("control", str(name), [*known, *ALONE])
     control = read_control(open_control(path), base, **options)
     control.name = str(name) if str(name) in known else path.resolve().name
     return control

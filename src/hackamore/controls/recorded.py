@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from hackamore.controls.schedule import Schedule
 from hackamore.controls.unit import Unit
 from hackamore.core.image import from_hint
 from hackamore.core.recipe import UnitRecipe, embed, extract
+
+FILE = "file"
+"""How an option that is a file is marked."""
 
 
 def record(unit: Unit, k: int) -> UnitRecipe:
@@ -39,8 +42,8 @@ def record(unit: Unit, k: int) -> UnitRecipe:
     )
 
 
-def restore(recipe: UnitRecipe, control: Any) -> Unit:
-    """The unit of a Recipe, bound to ``control``."""
+def restore(recipe: UnitRecipe, control: Any, found: Callable[[str], Path]) -> Unit:
+    """The unit of a Recipe, bound to ``control``; ``found`` gives the file or folder of a name."""
     told: Mapping[str, Any] = (
         {"schedule": recipe.schedule} if recipe.schedule else recipe.model_dump(include={"scale", "start", "end"})
     )
@@ -52,7 +55,8 @@ def restore(recipe: UnitRecipe, control: Any) -> Unit:
         mode=recipe.mode,
         weights=recipe.weights,
         prompt=recipe.prompt,
-        **{**recipe.options, **told},
+        **{name: _whole(value, found) for name, value in recipe.options.items()},
+        **told,
     )
     return unit
 
@@ -66,9 +70,14 @@ def embed_mask(mask: Tensor | None, k: int) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """An option as JSON holds it; of a path its name alone."""
+    """An option as JSON holds it; of a file its name alone."""
     if isinstance(value, Path):
-        return value.name
+        return {FILE: value.name}
     if isinstance(value, torch.Tensor):
         return value.tolist()
     return list(value) if isinstance(value, tuple) else value
+
+
+def _whole(value: Any, found: Callable[[str], Path]) -> Any:
+    """What :func:`_plain` gave, as an option; a named file is looked for."""
+    return found(value[FILE]) if isinstance(value, dict) and FILE in value else value

@@ -31,6 +31,7 @@ class Reference:
     """
 
     options = ("fidelity",)
+    spatial = False
 
     def __init__(self, base: Any) -> None:
         self.name = "reference"

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hackamore.bases.hub import is_hub_name
 from hackamore.controls.recorded import restore
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
@@ -64,35 +65,42 @@ def replay(recipe: Recipe, *, find: Path | str = ".", progress: Callable[[Progre
 
 def _controls(recipe: Recipe, base: Any, find: Path | str) -> Callable[[Size], list[Unit]]:
     """The units of each pass, by its size; each control is loaded once."""
-    from hackamore.controls.catalog import embedded, load_control
+    from hackamore.controls.catalog import ALONE, embedded, load_control
 
     passes = {recipe.size: recipe.units}
     if recipe.upscale is not None:
         passes[recipe.upscale.size] = recipe.upscale.units
     names = dict.fromkeys(unit.control for units in passes.values() for unit in units)
-    loaded = {name: load_control(_found(name, embedded(), find), base) for name in names}
-    return lambda size: [restore(unit, loaded[unit.control]) for unit in passes[size]]
+    loaded = {name: load_control(_found(name, {*embedded(), *ALONE}, find), base) for name in names}
+    return lambda size: [
+        restore(unit, loaded[unit.control], lambda name: _near(name, find) or Path(name)) for unit in passes[size]
+    ]
 
 
 def _found(name: str, known: Collection[str], find: Path | str) -> str | Path:
-    """``name`` itself where it is known, else its file or folder in ``find`` or one of its folders."""
+    """``name`` itself where it is known or a hub's, else its file or folder in ``find`` or one of its folders."""
     if name in known:
         return name
-    folder = Path(find)
-    near = [folder / name, *sorted(folder.glob(f"*/{escape(name)}"))]
-    for path in near:
-        if path.exists():
-            return path
+    if (path := _near(name, find)) is not None:
+        return path
+    if is_hub_name(name):
+        return name
     raise HackamoreError(
-        f"{name}, which the recipe names, is neither embedded nor in {folder.resolve()}",
+        f"{name}, which the recipe names, is neither embedded nor in {Path(find).resolve()}",
         remedy="--find FOLDER, where it lies",
     )
+
+
+def _near(name: str, find: Path | str) -> Path | None:
+    """The file or folder called ``name`` in ``find`` or one of its folders."""
+    near = [Path(find) / name, *sorted(Path(find).glob(f"*/{escape(name)}"))]
+    return next((path for path in near if path.exists()), None)
 
 
 def _found_option(option: str, value: Any, find: Path | str) -> Any:
     """An option of the base as it is loaded: files, which the recipe names, by their paths."""
     if option == "loras":
         return [(_found(name, (), find), scale) for name, scale in value]
-    if option == "embeddings":
+    if option in ("embeddings", "parts") and not isinstance(value, str):
         return [_found(name, (), find) for name in value]
-    return _found(value, (), find) if option in ("vae", "tokenizer") else value
+    return _found(value, (), find) if option in ("vae", "tokenizer", "parts") else value

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hackamore.bases.base import Base, Text
 from hackamore.controls.compose import Composition
-from hackamore.controls.place import cropped
+from hackamore.controls.place import cropped, is_spatial
+from hackamore.controls.unit import Unit
 from hackamore.core.errors import Cancelled, HackamoreError
 from hackamore.core.image import Picture, Size, from_hint, resize, to_hint
 from hackamore.generate.plan import Controls, Pass, Plan, make_plan
@@ -111,6 +113,7 @@ class Run:
         self.shape = (self.base.latent_channels, this.size[1] // factor, this.size[0] // factor)
         box = this.boxes[0]
         self.window: Size = (box.width * factor, box.height * factor)
+        self._prepared: dict[int, Any] = {}
         self.tiles = [self._tile(box) for box in this.boxes]
 
     @property
@@ -125,7 +128,18 @@ class Run:
             cut = box.times(self.base.scale_factor).of
             parts = {number: cropped(unit, cut, self.window) for number, unit in units.items()}
             units = {number: unit for number, unit in parts.items() if unit is not None}
-        return list(units), Composition(list(units.values()), self.base)
+        composition = Composition(list(units.values()), self.base)
+        composition.prepared = [self._same(number, unit) for number, unit in units.items()]
+        return list(units), composition
+
+    def _same(self, number: int, unit: Unit) -> Any:
+        """What a hint that has no place in the picture was prepared to, once for all tiles; None for other hints."""
+        total = steps_run(self.this.steps, self.this.strength, self.plan.flow)
+        if len(self.this.boxes) == 1 or is_spatial(unit.control) or not unit.acts(total):
+            return None
+        if number not in self._prepared:
+            self._prepared[number] = unit.control.prepare(unit.hint, **unit.options)
+        return self._prepared[number]
 
     @cached_property
     def init(self) -> Tensor:
