@@ -192,6 +192,8 @@ LISTED = {
     "a BrushNet": "conv_in_condition.weight brushnet_down_blocks.0.weight brushnet_mid_block.weight",
     "a PuLID": "pulid_ca.0.norm1.weight pulid_encoder.latents",
     "a Control-LoRA for FLUX.1": "img_in.lora_A.weight img_in.lora_B.weight double_blocks.0.img_attn.qkv.lora_A.weight",
+    "a ControlNet-XS in its authors' layout": "enc_zero_convs_out.0.0.weight enc_zero_convs_in.0.0.weight "
+    "control_model.input_blocks.0.0.weight input_hint_block.0.weight middle_block_out.0.weight",
     "a style adapter of T2I-Adapter": "style_embedding proj ln_post.weight transformer_layes.0.ln_1.weight",
     "the fuser of CoAdapter": "spatial_feat_mapping.0.0.weight task_embedding seq_proj.weight",
     "a LoRA": "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight lora_unet_x.lora_up.weight",

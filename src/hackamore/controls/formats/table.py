@@ -114,6 +114,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "a ControlNet-XS with its base inside", "ControlNet-XS", starts("base_conv_in", "control_to_base_for_conv_in")
     ),
+    Format("a ControlNet-XS in its authors' layout", "ControlNet-XS", holds("enc_zero_convs_out.")),
     Format("a style adapter of T2I-Adapter", "style adapter", has("style_embedding")),
     Format("the fuser of CoAdapter", "CoAdapter fuser", starts("spatial_feat_mapping.")),
     # not controls at all
