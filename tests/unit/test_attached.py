@@ -235,10 +235,46 @@ def test_two_generations_share_a_base_in_threads(sd1, controls):
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "meadow"])
 def test_a_reference_works_on_every_family(request, family):
     base = request.getfixturevalue(family)
-    control, free = reference_control(base), made(base, guidance=3.0)
-    free, low, high = (made(base, *told) for told in ((), *([control.unit(HINT, fidelity=f)] for f in (0.0, 1.0))))
+    control, text = reference_control(base), base.encode_text(PROMPTS)
+    free, low, high = (
+        composed(base, *told, text=text) for told in ((), *([control.unit(HINT, fidelity=f)] for f in (0.0, 1.0)))
+    )
     assert low.isfinite().all()
     assert not torch.equal(low, free)
-    assert not torch.equal(low, high)
-    assert torch.equal(high, made(base, control.unit(HINT, fidelity=1.0), scheduler=base.scheduler))
-    assert not torch.equal(made(base, control.unit(HINT), scheduler="euler"), made(base, scheduler="euler"))
+    assert torch.equal(high[:1], free[:1])  # a fidelity of 1 leaves the unconditional half alone
+    assert torch.equal(high[1:], low[1:])
+    assert torch.equal(high, composed(base, control.unit(HINT, fidelity=1.0), text=text))
+
+
+def test_a_reference_is_noised_between_timesteps_too(sd1):
+    unit = reference_control(sd1).unit(HINT)
+    steered = made(sd1, unit, scheduler="euler")
+    assert torch.equal(steered, made(sd1, unit, scheduler="euler"))
+    assert not torch.equal(steered, made(sd1, scheduler="euler"))
+
+
+def test_a_reference_is_what_plain_attention_over_both_makes_of_it(sd1):
+    """The first self-attention beside softmax(q·[k, k']ᵀ/√d)·[v, v'] of features kept by hand."""
+    unet, path = sd1.unet, f"{FIRST}attn1"
+    control = reference_control(sd1)
+    told, t, text = control.prepare(HINT), torch.tensor(400), sd1.encode_text(PROMPTS)
+    alpha = (1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).cumprod(0)[400]
+    noised = (alpha.sqrt() * told["latents"] + (1 - alpha).sqrt() * told["noise"]).expand(2, -1, -1, -1)
+
+    def entering(network, x):
+        kept, view = [], network.view()
+        view.unet.get_submodule(path).register_forward_pre_hook(lambda _, args: kept.append(args[0]))
+        view.predict(x, t, text)
+        return kept[0]
+
+    with torch.no_grad():
+        mine, theirs, attention = entering(sd1, X), entering(sd1, noised), unet.get_submodule(path)
+        both = torch.cat([mine, theirs], 1)
+        query, key, value = attention.to_q(mine), attention.to_k(both), attention.to_v(both)
+        query, key, value = (x.unflatten(2, (attention.heads, -1)).transpose(1, 2) for x in (query, key, value))
+        weights = (query @ key.transpose(2, 3) * query.shape[-1] ** -0.5).softmax(-1)
+        expected = attention.to_out[0]((weights @ value).transpose(1, 2).flatten(2))
+        inside, kept = spoken(control, sd1)[0].view(), []
+        inside.unet.get_submodule(path).register_forward_hook(lambda *told: kept.append(told[2]))
+        inside.predict(X, t, text)
+    torch.testing.assert_close(kept[0], expected, rtol=0, atol=1e-5)
