@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from hackamore.bases.catalog import load_base
 from hackamore.bases.tokens import pack, places_of, unpack
@@ -258,6 +258,18 @@ def test_a_folder_s_faults_are_named(sd3_folder, flux_folder, tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(HackamoreError, match=r"transformer of .* cannot be loaded"):
         load(folder)
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "text_encoder_2"])
+def test_a_missing_tensor_is_named(flux_folder, tmp_path, part):
+    folder = shutil.copytree(flux_folder, tmp_path / "base")
+    weights = next((folder / part).glob("*.safetensors"))
+    tensors = load_file(weights)
+    name = next(key for key in sorted(tensors) if key.endswith("weight") and tensors[key].ndim > 1)
+    save_file({key: value for key, value in tensors.items() if key != name}, weights, metadata={"format": "pt"})
+    with pytest.raises(HackamoreError, match=f"the {part} of .* lacks 1 tensors: ") as told:
+        load(folder)
+    assert name.removeprefix("text_model.") in str(told.value)
 
 
 def test_an_absent_encoder_leaves_the_others(sd3_folder, tmp_path):

@@ -59,7 +59,11 @@ def read_part(folder: Path, part: str, kind: Any, dtype: torch.dtype) -> Any:
     """One network of a folder, as the diffusers or transformers class ``kind``."""
     _, variant, safe = weights_of(folder / part)
     told = {"torch_dtype": dtype, "use_safetensors": safe} | ({"variant": variant} if variant else {})
-    return _read(folder, part, kind, **told)
+    network, found = _read(folder, part, kind, output_loading_info=True, **told)
+    if missing := sorted(found["missing_keys"]):  # which the libraries would fill with random numbers
+        names = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+        raise HackamoreError(f"the {part} of {folder} lacks {len(missing)} tensors: {names}", expected="whole files")
+    return network
 
 
 def read_tokenizer(folder: Path, part: str, kind: Any) -> Any:
