@@ -17,7 +17,7 @@ class Encoder:
     """One CLIP text encoder with its tokenizer.
 
     ``early``: its states are those before the last layer, without the last norm (SDXL). ``skip``: so many layers are
-    left out further (clip skip). ``chunked``: prompts beyond its length are read in several chunks, else cut.
+    left out further (clip skip). Prompts beyond its length are read in several chunks.
     """
 
     tokenizer: Any
@@ -25,7 +25,6 @@ class Encoder:
     device: torch.device
     early: bool = False
     skip: int = 0
-    chunked: bool = True
 
     @property
     def length(self) -> int:
@@ -53,20 +52,10 @@ class Encoder:
         """The states of an empty chunk, 1×L×D: what shorter prompts are padded with."""
         return self._run(self._ids([""]))[0]
 
-    def lost(self, prompt: str) -> str:
-        """The end of ``prompt`` that does not fit; empty where everything is read."""
-        if self.chunked:
-            return ""
-        words = read_weights(whole_names(prompt, self.tokenizer)).text
-        ids = self.tokenizer(words, add_special_tokens=False, verbose=False).input_ids
-        return str(self.tokenizer.decode(ids[self.length - 2 :]))
-
     def _ids(self, prompts: list[str]) -> Tensor:
         """Token ids N×(chunks·L): each chunk begins and ends with the marks and is padded as the tokenizer pads."""
         told = {"padding": "max_length", "truncation": True, "max_length": self.length, "return_tensors": "pt"}
         whole: Tensor = self.tokenizer(prompts, **told).input_ids
-        if not self.chunked:
-            return whole
         inner = [self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids for prompt in prompts]
         room = self.length - 2
         chunks = max(1, *(-(-len(ids) // room) for ids in inner))
@@ -99,7 +88,7 @@ class Encoder:
         return states.reshape(len(ids), -1, states.shape[-1]), first
 
     def _weighed(self, reading: Reading) -> Tensor:
-        return weigh(reading, self.tokenizer, self._run, self.device, self.length, cut=not self.chunked)
+        return weigh(reading, self.tokenizer, self._run, self.device, self.length, cut=False)
 
 
 def read_with(encoders: Sequence[Encoder], prompts: Sequence[str]) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -118,6 +107,8 @@ def read_with(encoders: Sequence[Encoder], prompts: Sequence[str]) -> tuple[Tens
 def whole_names(prompt: str, tokenizer: Any) -> str:
     """Names of embeddings of several vectors written out, ``name`` → ``name name_1 …``, as diffusers does."""
     added = tokenizer.added_tokens_encoder
+    if not any(name.endswith("_1") for name in added):
+        return prompt
     for token in {token for token in tokenizer.tokenize(prompt) if f"{token}_1" in added}:
         names = [token]
         while f"{token}_{len(names)}" in added:

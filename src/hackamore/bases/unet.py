@@ -97,7 +97,7 @@ class UNetBase:
     def encode_text(self, prompts: Sequence[str], size: Size | None = None, guidance: float | None = None) -> Text:
         """Prompts → hidden states N×L×D: the last ones, or for SDXL those before the last layer of both encoders.
 
-        Prompts beyond the encoder's length are read in chunks (Meadow's are cut); word weights as in
+        Prompts beyond the encoder's length are read in chunks; word weights as in
         :mod:`hackamore.bases.weighting`. SDXL is also told ``text_embeds`` and ``time_ids`` (height, width, cropped at
         0, 0, then height, width again).
         """
@@ -116,8 +116,7 @@ class UNetBase:
         """The text encoders with their tokenizers."""
         two = self.text_encoder_2 is not None
         pairs = [(self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)][: 1 + two]
-        chunked = self.family != "meadow"
-        return tuple(Encoder(*pair, self.device, early=two, skip=skip, chunked=chunked) for pair in pairs)
+        return tuple(Encoder(*pair, self.device, early=two, skip=skip) for pair in pairs)
 
     def _encode(self, prompts: Sequence[str], size: Size | None, skip: int) -> Text:
         tokens, pooled, empty = read_with(self.encoders(skip), prompts)
@@ -138,8 +137,8 @@ class UNetBase:
         return base
 
     def words_lost(self, prompt: str) -> str:
-        """What the encoder's length cuts off, read back from the tokens."""
-        return self.encoders()[0].lost(prompt)
+        """Nothing: prompts beyond the encoder's length are read in chunks."""
+        return ""
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:

@@ -105,6 +105,11 @@ def read_weights(prompt: str) -> Reading:
     return Reading(_joined(pieces))
 
 
+def literal(text: str) -> str:
+    """``text`` as a prompt that means just these words: what would be a sign is escaped."""
+    return re.sub(r"([()\[\]\\:+\-])", r"\\\1", str(text))
+
+
 def _factor(found: re.Match[str]) -> float:
     """What a closing round bracket multiplies by: the number or signs behind it, else 1.1."""
     if found["number"]:

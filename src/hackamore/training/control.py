@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hackamore.bases.base import Text
+from hackamore.bases.weighting import literal
 from hackamore.controls.branch import Branch
 from hackamore.core.image import from_hint
 from hackamore.evaluation.sheets import write_sheet
@@ -54,9 +55,10 @@ class ControlTask(Task):
         self.prompt_dropout, self.timesteps, self.zero_scale = prompt_dropout, timesteps, zero_scale
         self.unique, inverse = np.unique(captions, return_inverse=True)
         self.caption_of = torch.from_numpy(inverse)
-        chunks = [list(self.unique[i : i + 256]) for i in range(0, len(self.unique), 256)]
-        self.text = torch.cat([base.encode_text(chunk).tokens.half().cpu() for chunk in chunks])
+        chunks = [[literal(text) for text in self.unique[i : i + 256]] for i in range(0, len(self.unique), 256)]
         self.empty = base.encode_text([""]).tokens.half().cpu()
+        length = self.empty.shape[1]  # longer captions are cut
+        self.text = torch.cat([base.encode_text(chunk).tokens[:, :length].half().cpu() for chunk in chunks])
         self.scheduler = make_scheduler("ddim", base.scheduler_config)
         self.velocity = self.scheduler.config.prediction_type == "v_prediction"
         self.alphas = self.scheduler.alphas_cumprod.clone()
