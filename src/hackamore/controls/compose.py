@@ -73,7 +73,8 @@ class Composition:
             if first.mask is not None:
                 made = made.masked(_rows(first.mask.to(x.device), pictures, len(x) - silent))
             made = made.behind(silent) if silent else made
-            told.append(made.spread(self.base.sites.blocks, self.base.sites.singles) if made.blocks else made)
+            wide = made.blocks or made.singles
+            told.append(made.spread(self.base.sites.blocks, self.base.sites.singles) if wide else made)
         return reduce(add, told) if told else None
 
     def _together(self, active: list[tuple[int, float]]) -> list[list[tuple[int, float]]]:
