@@ -158,6 +158,39 @@ def test_half_precision_files_and_bases(written, tmp_path):
     assert describe_file(file)["dtype"] == "float16"
 
 
+@pytest.mark.parametrize("family", ["sd3", "flux"])
+def test_files_in_eight_bits_are_widened(written, tmp_path, family):
+    small = {key: value.to(torch.float8_e4m3fn) for key, value in written(family).tensors.items()}
+    base = written(family).loaded(write_file(small, tmp_path / "fp8.safetensors"))
+    assert {parameter.dtype for parameter in base.transformer.parameters()} == {FULL}
+    assert picture(base).isfinite().all()
+
+
+def test_older_names_and_what_else_lies_in_a_file(written, tmp_path):
+    here = written("sd1")
+    before = "cond_stage_model.transformer."
+    tensors = {key.replace(f"{before}text_model.", before): value for key, value in here.tensors.items()}
+    tensors |= {
+        f"{before}embeddings.position_ids": torch.arange(32)[None], "betas": torch.rand(1000),
+        "control_model.input_hint_block.0.weight": torch.zeros(16, 3, 3, 3), "model_ema.decay": torch.zeros(()),
+    }  # fmt: skip
+    base = here.loaded(write_file(tensors, tmp_path / "control_sd1.safetensors"))
+    assert torch.equal(picture(aligned(base)), picture(aligned(here.loaded())))
+
+
+def test_sd3_without_its_prefix(written, tmp_path):
+    tensors = {key.removeprefix("model.diffusion_model."): value for key, value in written("sd3").tensors.items()}
+    base = written("sd3").loaded(write_file(tensors, tmp_path / "sd3.safetensors"))
+    assert base.family == "sd3"
+
+
+def test_a_file_is_a_base_like_any_other(written):
+    here = written("sd1")
+    base = load_base(here.file, device="cpu", tokenizer=here.folder, prediction="epsilon")
+    assert base.name == "sd1.safetensors"
+    assert base.options == {"tokenizer": "folder", "prediction": "epsilon"}
+
+
 def test_half_precision_keeps_what_overflows(written):
     assert written("sdxl").loaded(dtype=torch.float16).vae.dtype == FULL
     t5 = written("flux").loaded(dtype=torch.float16).parts()["text_encoder_2"]

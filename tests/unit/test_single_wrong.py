@@ -201,7 +201,7 @@ def t5_tokens(folder: Path) -> None:
 @pytest.mark.parametrize("family", ["sd1", "sd3", "flux"])
 def test_any_tensor_that_is_missing_or_misshapen_is_an_error_of_ours(originals, family):
     shapes = {key: tuple(value.shape) for key, value in originals[family].items()}
-    for key in list(shapes)[::43]:
+    for key in list(shapes)[::71]:
         for broken in (None, (3, 5)):
             changed = {name: shape for name, shape in shapes.items() if name != key}
             changed |= {} if broken is None else {key: broken}
