@@ -199,7 +199,9 @@ def wrong(tmp_path, kind, file):
     else:
         tensors = load_file(file)
         first = next(iter(tensors))
-        if kind == "dora":
+        if kind == "flux":
+            tensors = {key.replace("unet.", "transformer."): value for key, value in tensors.items()}
+        elif kind == "dora":
             tensors["x.dora_scale"] = torch.zeros(1)
         elif kind == "loha":
             tensors["lora_unet_x.hada_w1_a"] = torch.zeros(1)
@@ -221,6 +223,7 @@ def wrong(tmp_path, kind, file):
         ("loha", "LoHa"),
         ("control", "Control-LoRA"),
         ("layer", "does not fit"),
+        ("flux", "does not fit"),
     ],
 )
 def test_wrong_files_are_refused_in_one_sentence(sd1, files, tmp_path, kind, words):

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hackamore.bases.transformer_lora import with_transformer_loras
 from hackamore.bases.unet import FAMILIES, UNetBase
 from hackamore.bases.view import view_of
 from hackamore.bases.weights import open_weights
@@ -29,14 +30,14 @@ _TEXT_KEY = re.compile(
 )
 
 
-def with_loras(base: UNetBase, loras: Sequence[tuple[Path | str, float]]) -> UNetBase:
-    """The same base with LoRA files at their scales, in the U-Net and the text encoders; ``base`` is unchanged.
+def with_loras(base: Any, loras: Sequence[tuple[Path | str, float]]) -> Any:
+    """The same base with LoRA files at their scales, in the denoiser and the text encoders; ``base`` is unchanged.
 
     All weights are shared with ``base``. Raises :class:`HackamoreError` for a file that is no LoRA, is damaged, or is
     of another family.
     """
     if not isinstance(base, UNetBase):
-        raise HackamoreError("LoRA files are read for U-Net bases only", received=f"a base of family {base.family}")
+        return with_transformer_loras(base, loras)
     mine = copy.copy(base)
     for name, part in base.parts().items():
         if name != "vae":
@@ -114,6 +115,9 @@ def _check_layers(state: dict[str, Tensor], base: UNetBase) -> None:
     """Every layer of the file must be one of the U-Net's, and fit it: peft leaves out what it does not find."""
     from diffusers.utils import convert_unet_state_dict_to_peft
 
+    strange = sorted({key.split(".")[0] for key in state} - base.parts().keys())
+    if strange:
+        raise KeyError(f"tensors of {strange[0]}")
     unet = {key.removeprefix("unet."): value for key, value in state.items() if key.startswith("unet.")}
     if unet and "lora_A" not in next(iter(unet)):
         unet = convert_unet_state_dict_to_peft(unet)
