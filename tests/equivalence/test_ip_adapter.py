@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.image_processor import IPAdapterMaskProcessor
 from transformers import CLIPVisionModelWithProjection
 
+from hackamore.bases.walk import attentions
 from hackamore.controls.formats.file import open_control
 from hackamore.controls.formats.ip_adapter import read_ip_adapter
 from hackamore.sampling.schedulers import make_scheduler
@@ -63,3 +64,20 @@ def test_the_pickled_layout_is_the_same_adapter(sd1, tmp_path):
     torch.save(nested, tmp_path / "ip-adapter.bin")
     one, other = (read_ip_adapter(open_control(path), sd1) for path in (file, tmp_path / "ip-adapter.bin"))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_published_files_number_as_many_attentions():
+    xl = {
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": [1, 2, 10],
+    }
+    for config, last in (({}, 31), (xl, 139)):
+        with torch.device("meta"):
+            places = attentions(UNet2DConditionModel(**config))
+        reading = [place for place in places if not place.own]
+        assert 2 * len(reading) - 1 == last
+        assert reading[0].path.startswith("down_blocks.")
+        assert reading[-1].path.startswith("mid_block.")
+        assert reading[-1].site == (12 if not config else 9)
