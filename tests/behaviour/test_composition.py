@@ -178,3 +178,12 @@ def test_residuals_of_different_sites_add_up():
     both = a + b
     assert (len(both.skips), len(both.encoder), float(both.mid)) == (1, 1, 2.0)
     assert len(both) == 3
+
+
+def test_a_control_that_reads_no_prompt_refuses_its_own(sd1):
+    from hackamore.controls.adapter import new_adapter
+    from hackamore.controls.xs import new_xs
+
+    for control in (new_adapter(sd1), new_xs(sd1)):
+        with pytest.raises(HackamoreError, match="reads no prompt"):
+            control.unit(HINT, prompt="a lake")

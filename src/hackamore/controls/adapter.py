@@ -70,6 +70,8 @@ class Adapter(nn.Module):
     light adapters the last one of every level), and the biases between start at zero, so every feature is zero.
     """
 
+    reads_prompt = False
+
     def __init__(
         self,
         base: Any,

@@ -16,7 +16,8 @@ class AnyControl(Protocol):
     """What every control has.
 
     ``options``: names of what its units may further be told (``hidden``, ``type`` …), handed to ``prepare``.
-    ``pools``: shuffle controls, which act on the conditional half only.
+    ``pools``: shuffle controls, which act on the conditional half only. ``reads_prompt``: whether its units can have a
+    prompt of their own (those that are attached cannot).
     """
 
     name: str

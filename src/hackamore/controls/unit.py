@@ -57,6 +57,8 @@ class Unit:
             raise HackamoreError(
                 f"a control has layer weights and mode {mode}, which has its own", expected="mode balanced or control"
             )
+        if prompt is not None and not getattr(control, "reads_prompt", not hasattr(control, "attach")):
+            raise HackamoreError(f"the control {control.name} reads no prompt of its own", received=prompt)
         self.options = self._checked_options(options)
         told = [name for name, value in (("scale", scale), ("start", start), ("end", end)) if value is not None]
         if schedule is not None and told:
