@@ -227,6 +227,10 @@ def test_flux_borrows_its_parts(written, tmp_path):
     ]  # fmt: skip
 
 
+def test_what_the_file_has_is_not_borrowed(written):
+    assert list(written("sd1").loaded(parts=written("sd1").folder).sha256) == ["sd1.safetensors"]
+
+
 def test_flux_borrows_from_files_and_knows_the_prefix_of_whole_models(written, tmp_path):
     here = written("flux")
     prefixes = {"ae": "vae.", "clip_l": "text_encoders.clip_l.transformer.", "t5": "text_encoders.t5xxl.transformer."}

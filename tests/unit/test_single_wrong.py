@@ -234,7 +234,8 @@ def test_parts_that_are_nowhere_say_what_to_give(tmp_path, tokens, originals):
 
 
 def test_names_of_options(tmp_path, originals):
-    assert "unknown prediction 'noise'" in refused(tmp_path / "x.safetensors", prediction="noise")
+    whole = write_file(originals["sd1"], tmp_path / "whole.safetensors")
+    assert "unknown prediction 'noise'" in refused(whole, prediction="noise")
     with pytest.raises(HackamoreError, match="unknown family 'sd9'"):
         load_vae_file(tmp_path / "x.safetensors", FULL, "sd9")
     file = write_file(
@@ -282,6 +283,30 @@ def test_tokenizers_are_looked_for_in_order(tmp_path, tokens):
     first = clip_tokenizer([tmp_path, tokens], "tokenizer_2")
     assert first.get_vocab() != clip_tokenizer([tokens], "tokenizer").get_vocab()
     assert clip_tokenizer([tmp_path / "none", tokens / "tokenizer"], "tokenizer", length=5).model_max_length == 5
+
+
+def test_a_tokenizer_of_another_kind_is_passed_over(tmp_path, tokens):
+    t5_tokens(tmp_path)  # in tokenizer_2, as FLUX has it
+    assert (
+        clip_tokenizer([tmp_path, tokens], "tokenizer_2").get_vocab()
+        == clip_tokenizer([tokens], "tokenizer").get_vocab()
+    )
+    assert t5_tokenizer([tokens / "tokenizer", tokens, tmp_path], "tokenizer_3").tokenize("a lake") == ["▁a", "▁lake"]
+    (tmp_path / "tokenizer").mkdir()  # empty
+    assert len(clip_tokenizer([tmp_path, tokens], "tokenizer")) > 2
+
+
+def test_a_vocabulary_too_large_for_the_encoder(tmp_path, tokens, originals):
+    key = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
+    file = write_file(originals["sd1"] | {key: originals["sd1"][key][:300]}, tmp_path / "sd1.safetensors")
+    assert "the tokenizer does not fit the text_encoder" in refused(file, tokenizer=tokens)
+    assert "neither a folder nor" in refused(file, tokenizer=tmp_path / "none")
+
+
+def test_prediction_is_for_unets(tmp_path, originals):
+    assert "prediction is for" in refused(
+        write_file(originals["flux"], tmp_path / "f.safetensors"), prediction="epsilon"
+    )
 
 
 def test_numbers_beside_the_weights_are_told(tmp_path):

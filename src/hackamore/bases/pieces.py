@@ -106,11 +106,12 @@ class Source:
         )
 
     def hashes(self, names: Iterable[str]) -> dict[str, str]:
-        """SHA-256 of every file, and of those of the parts ``names`` that folders lend."""
+        """SHA-256 of every file, and of those of the parts ``names`` that no file has and folders lend."""
         found = {file.path.name: sha256(file.path) for file in self.files}
         for name in names:
             folder = self.folder(name)
-            files = weights_of(folder / name)[0] if folder else []
+            inside = self.piece("autoencoder" if name == "vae" else TEXTS[self.family][name])
+            files = weights_of(folder / name)[0] if folder and not inside else []
             found |= {f"{name}/{file.name}": sha256(file) for file in files}
         return found
 

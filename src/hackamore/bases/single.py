@@ -45,29 +45,42 @@ def load_file(
     Raises :class:`HackamoreError` for a file that is damaged, holds code or is no base, saying what it is; for tensors
     that are missing, unexpected or misshapen; and for a part that is nowhere, saying what to give.
     """
-    if prediction not in (None, *PREDICTIONS):
-        raise unknown_name("prediction", str(prediction), list(PREDICTIONS))
     file = open_weights(Path(path))
     family = family_of(file)
+    _check_prediction(prediction, family)
     files, folders = _lenders(parts)
     source = Source(family, (file, *files), folders)
     texts = _texts(source)
-    places = [place for place in (tokenizer, *folders, file.path.parent) if place is not None]
+    places: list[str | Path] = [*([] if tokenizer is None else [str(tokenizer)]), *folders, file.path.parent]
     tokenizers = {text: _tokenizer(source, text, places) for text in texts}
     size = published.SIZES[family]
-    clip_g = source.piece("OpenCLIP")
-    pooled = clip_g.shapes.get("text_projection", (0, 1280))[1] if clip_g else 1280
-    network = networks.denoiser(denoiser_piece(file, ema), family, size, dtype, pooled)
+    network = networks.denoiser(denoiser_piece(file, ema), family, size, dtype, _pooled(source))
     vae = _autoencoder(source, size, _vae_type(family, dtype))
     encoders = {text: _text_encoder(source, text, dtype) for text in texts}
+    for text, encoder in encoders.items():
+        _check_vocabulary(name, text, tokenizers[text], encoder)
     hashes = source.hashes(["vae", *texts])
     if family in ("sd3", "flux"):
         base = _transformer_base(name, family, network, vae, encoders, tokenizers, hashes, settings)
     else:
-        network.to(device)
-        schedule = schedule_of(file, family, prediction, network)
+        schedule = schedule_of(file, family, prediction, network.to(device))
         base = _unet_base(name, family, network, vae, encoders, tokenizers, schedule, hashes, settings)
     return base.to(device)
+
+
+def _check_prediction(prediction: str | None, family: str) -> None:
+    if prediction not in (None, *PREDICTIONS):
+        raise unknown_name("prediction", str(prediction), list(PREDICTIONS))
+    if prediction and family in ("sd3", "flux"):
+        raise HackamoreError(
+            "prediction is for Stable Diffusion 1.x, 2.x and XL", received=f"a base of family {family}"
+        )
+
+
+def _pooled(source: Source) -> int:
+    """Width of the pooled text of OpenCLIP, which SDXL is told."""
+    piece = source.piece("OpenCLIP")
+    return piece.shapes.get("text_projection", (0, 1280))[1] if piece else 1280
 
 
 def load_vae_file(path: Path, dtype: torch.dtype, family: str = "sd1") -> Any:
@@ -126,6 +139,18 @@ LENT = (
     "vae/*.json", "vae/*.safetensors", "text_encoder*/*.json", "text_encoder*/*.safetensors", "tokenizer*/*",
 )  # fmt: skip
 """What is fetched of a hub's repository that lends parts."""
+
+
+def _check_vocabulary(name: str, text: str, tokenizer: Any, encoder: Any) -> None:
+    known = encoder.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise HackamoreError(
+            f"the tokenizer does not fit the {text} of {name}",
+            received=f"{len(tokenizer)} tokens",
+            expected=f"at most {known}",
+        )
+
+
 POSITIONS = ("position_embedding.weight", "positional_embedding")
 
 

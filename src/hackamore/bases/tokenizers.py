@@ -7,6 +7,7 @@ in the hub's cache; T5's in the same places but for the package.
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,8 +23,12 @@ CARRIERS = ("open_clip", "clip")
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49_152 - 256 - 2
 """So many of the byte pairs in the file belong to CLIP."""
-_FILES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
-PATTERNS = (*_FILES, "merges.txt", "*_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer*/*")
+PARTS = ("tokenizer", "tokenizer_2", "tokenizer_3")
+"""Where diffusers' folders have them."""
+PATTERNS = (
+    "tokenizer.json", "vocab.json", "merges.txt", "spiece.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "tokenizer*/*",
+)  # fmt: skip
 """The files of tokenizers in a hub's repository."""
 
 
@@ -38,7 +43,7 @@ def clip_tokenizer(
     from transformers import CLIPTokenizer
 
     told = {"pad_token": pad, "model_max_length": length}
-    found = _first(places, (part, "tokenizer", "tokenizer_2"), lambda where: _read(CLIPTokenizer, where, **told))
+    found = _first(places, "CLIP", (part, *PARTS), lambda where: _read(CLIPTokenizer, where, **told))
     if found is not None:
         return found
     if packages and (file := packaged_vocabulary()) is not None:
@@ -51,7 +56,7 @@ def t5_tokenizer(places: Sequence[Path | str], part: str) -> Any:
     """T5's tokenizer, from ``places`` or the hub's cache; see :func:`clip_tokenizer`."""
     from transformers import T5TokenizerFast
 
-    found = _first(places, (part, "tokenizer_3", "tokenizer_2"), lambda where: _read(T5TokenizerFast, where))
+    found = _first(places, "T5", (part, *PARTS), lambda where: _read(T5TokenizerFast, where))
     return _published(T5TokenizerFast, T5_HUB, "T5", None) if found is None else found
 
 
@@ -84,31 +89,40 @@ def byte_letters() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
 
 
-def _first(places: Sequence[Path | str], parts: Sequence[str], read: Callable[[Path], Any]) -> Any:
-    """The tokenizer in the first of ``places`` that has one; None where none has.
+def _first(places: Sequence[Path | str], kind: str, parts: Sequence[str], read: Callable[[Path], Any]) -> Any:
+    """The tokenizer of ``kind`` in the first of ``places`` that has one; None where none has.
 
-    Raises :class:`HackamoreError` for a hub name that is nowhere, or whose repository has no tokenizer.
+    Raises :class:`HackamoreError` for a hub name that is nowhere.
     """
     for place in places:
         folder = Path(place)
         named = isinstance(place, str) and not folder.exists()
-        found = _inside(from_hub(str(place), PATTERNS) if named else folder, parts)
+        found = _inside(from_hub(str(place), PATTERNS) if named else folder, kind, parts)
         if found is not None:
             return read(found)
-        if named:
-            raise _unreadable(place, "no tokenizer in it")
     return None
 
 
-def _inside(folder: Path, parts: Sequence[str]) -> Path | None:
-    """The tokenizer in a folder: the first of ``parts`` that has one, or the folder itself."""
-    found = (folder / part for part in (*dict.fromkeys(parts), "") if is_tokenizer(folder / part))
+def _inside(folder: Path, kind: str, parts: Sequence[str] = ()) -> Path | None:
+    """The tokenizer of ``kind`` in a folder: in the first of ``parts`` that has one, or in the folder itself."""
+    found = (folder / part for part in (*dict.fromkeys(parts), "") if kind_of(folder / part) == kind)
     return next(found, None)
 
 
-def is_tokenizer(folder: Path) -> bool:
-    """Whether ``folder`` has a vocabulary; without one transformers would quietly make an empty tokenizer."""
-    return any((folder / name).is_file() for name in _FILES)
+def kind_of(folder: Path) -> str | None:
+    """``CLIP`` or ``T5``, whose tokenizer ``folder`` has; None where it has no vocabulary of theirs.
+
+    A folder without vocabulary must not be loaded: transformers would quietly make an empty tokenizer of it.
+    """
+    if (folder / "vocab.json").is_file():
+        return "CLIP" if (folder / "merges.txt").is_file() else None
+    if (folder / "spiece.model").is_file():
+        return "T5"
+    try:
+        told = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["type"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return {"BPE": "CLIP", "Unigram": "T5"}.get(told)
 
 
 def from_hub(name: str, patterns: Sequence[str]) -> Path:
@@ -152,7 +166,7 @@ def _unreadable(where: str | Path, received: str) -> HackamoreError:
 def _published(kind: Any, name: str, words: str, carrier: str | None, **told: Any) -> Any:
     """The tokenizer that the hub has under ``name``; an error that says what to give instead where it has not."""
     try:
-        folder = _inside(from_hub(name, PATTERNS), ())
+        folder = _inside(from_hub(name, PATTERNS), words)
     except HackamoreError as error:
         raise HackamoreError(
             f"{words}'s tokenizer is not on this machine",
