@@ -193,3 +193,18 @@ def test_a_base_with_a_lora_is_replayed(sd1_folder, there, run):
     again(run, "made.png")
     assert generate(run, "--base", "base", "--out", "plain.png")[0] == 0
     assert not torch.equal(*(torch.from_numpy(np.array(Image.open(name))) for name in ("made.png", "plain.png")))
+
+
+def test_two_kinds_of_one_union_run_it_once(sd1, sd1_folder, there, run):
+    from hackamore.controls.formats.union import write_union
+    from tests.control_models import lively_union
+
+    write_union(lively_union(sd1), there / "union")
+    shutil.copytree(sd1_folder, "base")
+    words = ["--control", "canny=photo.png,model=union", "--control", "tile=photo.png,model=union,type=6,scale=0.5"]
+    assert generate(run, "--base", "base", *words, "--tile", "32", "--out", "made.png") == (0, "made.png\n", "")
+    units = read_recipe("made.png").units
+    assert [(unit.kind, unit.options["type"]) for unit in units] == [("canny", "canny"), ("tile", "6")]
+    again(run, "made.png")
+    code, _, err = generate(run, "--base", "base", "--control", "canny=photo.png,model=union,type=9")
+    assert (code, "knows no hints of type" in err) == (2, True)

@@ -41,7 +41,7 @@ class Units:
                 known[name] = load_control(name, loaded)
             control = known[name]
             _check_options(spec, control)
-            if not hasattr(control, "types"):  # a union's hints are of many kinds
+            if "type" not in getattr(control, "options", ()):  # a union's hints are of many kinds
                 control.condition = control.condition or _kind(spec.kind)  # published files do not tell
             self.controls.append(control)
 

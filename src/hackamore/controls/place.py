@@ -21,6 +21,17 @@ def is_spatial(control: Any) -> bool:
     return bool(getattr(control, "spatial", True))
 
 
+def kind_of(unit: Unit) -> str | None:
+    """What the unit's hint is: its type where the control knows several (a union), else the control's condition."""
+    control: Any = unit.control
+    types, told = getattr(control, "types", None), unit.options.get("type")
+    if told is None:
+        return unit.control.condition
+    if types:
+        return str(types[control.number(told)])
+    return told if isinstance(told, str) else unit.control.condition
+
+
 def check_unit(unit: Unit, base: Base, size: Size, pictures: int) -> None:
     """Raise :class:`HackamoreError` for a unit of another base, or that does not fit ``pictures`` of ``size``."""
     control = unit.control

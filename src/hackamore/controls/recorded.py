@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hackamore.controls.place import kind_of
 from hackamore.controls.schedule import Schedule
 from hackamore.controls.unit import Unit
 from hackamore.core.image import from_hint
@@ -29,7 +30,7 @@ def record(unit: Unit, k: int) -> UnitRecipe:
     hints = unit.pictures
     return UnitRecipe(
         control=unit.control.name,
-        kind=unit.control.condition,
+        kind=kind_of(unit),
         hint=embed(hints[k if len(hints) > 1 else 0]),
         mask=embed_mask(unit.mask, k),
         hidden=embed_mask(unit.options.get("hidden"), k),

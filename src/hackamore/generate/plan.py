@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from hackamore.bases.base import Base
-from hackamore.controls.place import check_unit, resized, resized_mask
+from hackamore.controls.place import check_unit, kind_of, resized, resized_mask
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size, check_size, from_hint, resize, to_hint
@@ -192,7 +192,7 @@ def _units(controls: Controls, size: Size, first: Pass | None, notices: list[str
         )
 
     def larger(unit: Unit) -> Unit:
-        kind = unit.control.condition or "none"
+        kind = kind_of(unit) or "none"
         return resized(unit, size, lambda picture: fit_hint(picture, kind, size, "stretch"))
 
     return tuple(larger(unit) for unit in controls)
