@@ -43,11 +43,16 @@ def offloaded(base: Any, kind: str, device: torch.device) -> Any:
 
 
 def tiled(base: Any, *, tiling: bool, slicing: bool) -> Any:
-    """The same base with an autoencoder that decodes in overlapping tiles, or a batch picture by picture."""
+    """The same base with an autoencoder that decodes in overlapping tiles, or a batch picture by picture.
+
+    Tiles have the size of the base's own pictures, or what the autoencoder's configuration says where that is larger.
+    """
     mine = copy.copy(base)
     mine.vae = view_of(base.vae)
     if tiling:
         mine.vae.enable_tiling()
+        edge = max(min(base.size), mine.vae.config.sample_size or 0)
+        mine.vae.tile_sample_min_size, mine.vae.tile_latent_min_size = edge, edge // base.scale_factor
     if slicing:
         mine.vae.enable_slicing()
     return mine
