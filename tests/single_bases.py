@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL, FluxTransformer2DModel, SD3Transformer2DMod
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
+from hackamore.training.base import MODEL_INDEX
 from hackamore.training.tokenizer import learn_tokenizer
 from tests import single_models as original
 from tests.conftest import XL_INDEX
@@ -61,6 +62,14 @@ FLUX = {
     "joint_attention_dim": T5_WIDTH, "pooled_projection_dim": CLIP_L, "axes_dims_rope": (4, 14, 14),
     "guidance_embeds": True,
 }  # fmt: skip
+SD3_PARTS = {
+    "transformer": ("diffusers", "SD3Transformer2DModel"), "vae": ("diffusers", "AutoencoderKL"),
+    "scheduler": ("diffusers", "FlowMatchEulerDiscreteScheduler"), "tokenizer": ("transformers", "CLIPTokenizer"),
+    "tokenizer_2": ("transformers", "CLIPTokenizer"), "tokenizer_3": ("transformers", "T5TokenizerFast"),
+    "text_encoder": ("transformers", "CLIPTextModelWithProjection"),
+    "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
+    "text_encoder_3": ("transformers", "T5EncoderModel"),
+}  # fmt: skip
 PREFIXES = {
     "sd1": ("cond_stage_model.transformer.",), "sd2": ("cond_stage_model.model.",),
     "sdxl": ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."),
@@ -109,7 +118,7 @@ def write_base(folder: Path, family: str) -> dict[str, torch.Tensor]:
     if family in UNETS:
         unet = UNet2DConditionModel(sample_size=SAMPLES[family], **UNETS[family])
         unet.save_pretrained(folder / "unet")
-        (folder / "model_index.json").write_text(json.dumps(XL_INDEX if family == "sdxl" else {}))
+        (folder / "model_index.json").write_text(json.dumps(XL_INDEX if family == "sdxl" else MODEL_INDEX))
         return original.unet(unet) | original.vae(vae) | _texts_of_unet(folder, family)
     if family == "sd3":
         network = SD3Transformer2DModel(**SD3)
@@ -123,7 +132,7 @@ def write_base(folder: Path, family: str) -> dict[str, torch.Tensor]:
     network.save_pretrained(folder / "transformer")
     layout = original.sd3 if family == "sd3" else original.flux
     prefix = "model.diffusion_model." if family == "sd3" else ""
-    write_index(folder, "Pipeline", {})
+    write_index(folder, "Pipeline", SD3_PARTS if family == "sd3" else {})
     return layout(network, prefix) | original.vae(vae, "first_stage_model." if family == "sd3" else "vae.") | texts
 
 
