@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from compel import Compel
 from diffusers import StableDiffusionPipeline
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,14 @@ def test_weights_move_the_states_and_one_is_none(request, family):
     assert not torch.allclose(light.tokens, plain.tokens)
     if family == "sdxl":
         assert torch.equal(heavy.added["text_embeds"], plain.added["text_embeds"])
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a (red)1.4 circle, (lake)0.6", "red+ (blue square)-- noon", "a (lake (noon)1.2)1.3"]
+)
+def test_weights_are_those_of_compel(sd1, prompt):
+    theirs = Compel(sd1.tokenizer, sd1.text_encoder)(prompt)
+    torch.testing.assert_close(sd1.encode_text([prompt]).tokens, theirs, rtol=0, atol=1e-5)
 
 
 def test_compels_expressions(sd1):
