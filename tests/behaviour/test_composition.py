@@ -184,6 +184,6 @@ def test_a_control_that_reads_no_prompt_refuses_its_own(sd1):
     from hackamore.controls.adapter import new_adapter
     from hackamore.controls.xs import new_xs
 
-    for control in (new_adapter(sd1), new_xs(sd1)):
+    for control in (new_adapter(sd1), new_xs(sd1, size_ratio=0.5)):
         with pytest.raises(HackamoreError, match="reads no prompt"):
             control.unit(HINT, prompt="a lake")
