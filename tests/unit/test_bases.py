@@ -223,16 +223,16 @@ def test_half_precision_is_near(request, family, dtype):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_compiled_networks_take_controls_and_views(sd1):
-    mine = compiled(sd1, backend="eager")
-    x, t, text = torch.randn(1, 4, 8, 8), torch.tensor(300), sd1.encode_text(["a lake"])
+def test_compiled_networks_take_controls_and_views(meadow):
+    mine = compiled(meadow, backend="eager")
+    x, t, text = torch.randn(1, 4, 8, 8), torch.tensor(300), meadow.encode_text(["a lake"])
     control = randomise(new_control(mine, "canny"))
     told = control.residuals(x, t, text, control.prepare(HINT))
-    torch.testing.assert_close(mine.predict(x, t, text, told), sd1.predict(x, t, text, told), rtol=0, atol=1e-4)
+    torch.testing.assert_close(mine.predict(x, t, text, told), meadow.predict(x, t, text, told), rtol=0, atol=1e-4)
     view = mine.view()
     assert view.unet._compiled_call_impl is not None
     assert view.unet._compiled_call_impl is not mine.unet._compiled_call_impl
-    assert sd1.unet._compiled_call_impl is None
+    assert meadow.unet._compiled_call_impl is None
 
 
 def test_without_a_compiler_a_sentence(monkeypatch):
