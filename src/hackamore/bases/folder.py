@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from hackamore.bases.tokenizers import kind_of
 from hackamore.bases.unet import UNetBase
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
@@ -67,7 +68,11 @@ def read_part(folder: Path, part: str, kind: Any, dtype: torch.dtype) -> Any:
 
 
 def read_tokenizer(folder: Path, part: str, kind: Any) -> Any:
-    """A tokenizer of a folder."""
+    """A tokenizer of a folder; without a vocabulary, transformers would quietly make an empty one."""
+    if kind_of(folder / part) is None:
+        raise HackamoreError(
+            f"the {part} of {folder} has no vocabulary", expected="tokenizer.json, or vocab.json and merges.txt"
+        )
     return _read(folder, part, kind)
 
 
