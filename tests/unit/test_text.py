@@ -159,3 +159,17 @@ def test_plain_prompts_are_diffusers_bit_for_bit(sd1, sd1_folder):
     theirs, negative = pipeline.encode_prompt("a red circle, at noon", "cpu", 1, True, "a lake")
     assert torch.equal(sd1.encode_text(["a red circle, at noon"]).tokens, theirs)
     assert torch.equal(sd1.encode_negative(["a lake"]).tokens, negative)
+
+
+def test_prompts_are_read_in_several_threads_at_once(sd1):
+    from concurrent.futures import ThreadPoolExecutor
+
+    prompts = ["a red circle", "mountains with a lake", "a (blue:1.3) square at noon"] * 20
+    alone = {prompt: sd1.encode_text([prompt]).tokens for prompt in set(prompts)}
+
+    def read(prompt):
+        sd1.words_lost(prompt)
+        return bool(torch.equal(sd1.encode_text([prompt]).tokens, alone[prompt]))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, prompts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from hackamore.bases.weighting import Reading, read_weights, weigh
+
+READING = threading.RLock()
+"""Held while prompts are read: a tokenizer keeps its padding between calls, so two at once would mix theirs."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,12 @@ def read_with(encoders: Sequence[Encoder], prompts: Sequence[str]) -> tuple[Tens
 
     The empty chunk is only made for states of several chunks.
     """
-    read = [encoder.read(prompts) for encoder in encoders]
-    longest = max(states.shape[1] for states, _ in read)
-    made = [lengthened(states, longest, one.empty) for one, (states, _) in zip(encoders, read, strict=True)]
-    long = longest > encoders[0].length
-    empty = torch.cat([encoder.empty() for encoder in encoders], -1) if long else None
+    with READING:
+        read = [encoder.read(prompts) for encoder in encoders]
+        longest = max(states.shape[1] for states, _ in read)
+        made = [lengthened(states, longest, one.empty) for one, (states, _) in zip(encoders, read, strict=True)]
+        long = longest > encoders[0].length
+        empty = torch.cat([encoder.empty() for encoder in encoders], -1) if long else None
     return torch.cat(made, -1), read[-1][1], empty
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hackamore.bases.base import Text
+from hackamore.bases.text import READING
 from hackamore.bases.weighting import read_weights, weigh
 
 CLIP_LENGTH = 77
@@ -32,6 +33,10 @@ class Encoder:
 
         Words may be weighted (:mod:`hackamore.bases.weighting`); the whole output is that of the words alone.
         """
+        with READING:
+            return self._read(prompts, device, pick, **told)
+
+    def _read(self, prompts: Sequence[str], device: torch.device, pick: Pick, **told: Any) -> tuple[Tensor, Any]:
         readings = [read_weights(prompt) for prompt in prompts]
         made = self.network(self.ids([reading.text for reading in readings]).to(device), **told)
         if all(reading.plain for reading in readings):
@@ -55,8 +60,9 @@ class Encoder:
     def lost(self, prompt: str) -> str:
         """The end of ``prompt`` beyond what it reads; empty where it reads all."""
         words = read_weights(prompt).text
-        whole = self.tokenizer(words, verbose=False).input_ids
-        read = self.tokenizer(words, truncation=True, max_length=self.length, verbose=False).input_ids
+        with READING:
+            whole = self.tokenizer(words, verbose=False).input_ids
+            read = self.tokenizer(words, truncation=True, max_length=self.length, verbose=False).input_ids
         kept = len(read) - 1  # its last is the end mark
         return "" if len(whole) <= len(read) else str(self.tokenizer.decode(whole[kept:], skip_special_tokens=True))
 

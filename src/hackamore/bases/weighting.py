@@ -156,9 +156,9 @@ def weigh(
     compel moves the states of heavier words away from those of the empty prompt, and mixes in the prompt without the
     lighter words. ``run`` maps token ids and mask, both N×L, to states; ``cut`` keeps the first chunk only.
     """
-    from compel import Compel, ReturnedEmbeddingsType  # type: ignore[import-untyped,unused-ignore]
-    from compel.embeddings_provider import SplitLongTextMode  # type: ignore[import-untyped,unused-ignore]
-    from compel.prompt_parser import Conjunction, FlattenedPrompt  # type: ignore[import-untyped,unused-ignore]
+    from compel import Compel, ReturnedEmbeddingsType
+    from compel.embeddings_provider import SplitLongTextMode
+    from compel.prompt_parser import Conjunction, FlattenedPrompt
 
     def network(ids: Tensor, mask: Tensor | None = None, **_: Any) -> Any:
         return SimpleNamespace(last_hidden_state=run(ids, mask)[0])

@@ -105,7 +105,7 @@ class SD3Control(BlockControl):
         self.mutes = bool(net.config.force_zeros_for_pooled_projection)
         self.hides = net.config.extra_conditioning_channels == 1
         self.options = ("hidden",) if self.hides else ()
-        self._embeds = (net.pos_embed or self._lent(base.transformer.pos_embed),)
+        self._embeds = (net.pos_embed or self._lent(base.bare.pos_embed),)
 
     def _lent(self, embed: nn.Module) -> nn.Module:
         """The base's embedding of latents, which such a control shares; a copy where the base's weights wait elsewhere.
@@ -266,13 +266,13 @@ def _fresh_sd3(base: Any, layers: int) -> Any:
         "sample_size", "patch_size", "in_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim",
         "caption_projection_dim", "pooled_projection_dim", "out_channels", "pos_embed_max_size", "qk_norm",
     )  # fmt: skip
-    config = base.transformer.config
+    config = base.bare.config
     dual = tuple(i for i in (config.get("dual_attention_layers") or ()) if i < layers)
     told = {name: config[name] for name in names if name in config}
     net = SD3ControlNetModel(
         **told, num_layers=layers, dual_attention_layers=dual, force_zeros_for_pooled_projection=False
     )
-    return _copied(net, base.transformer, ("pos_embed", "time_text_embed", "context_embedder", "transformer_blocks"))
+    return _copied(net, base.bare, ("pos_embed", "time_text_embed", "context_embedder", "transformer_blocks"))
 
 
 def _fresh_flux(base: Any, layers: int, singles: int) -> Any:
@@ -282,10 +282,10 @@ def _fresh_flux(base: Any, layers: int, singles: int) -> Any:
         "patch_size", "in_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim",
         "pooled_projection_dim", "guidance_embeds", "axes_dims_rope",
     )  # fmt: skip
-    told = {name: base.transformer.config[name] for name in names}
+    told = {name: base.bare.config[name] for name in names}
     net = FluxControlNetModel(**told, num_layers=layers, num_single_layers=singles)
     copied = ("time_text_embed", "context_embedder", "x_embedder", "transformer_blocks", "single_transformer_blocks")
-    return _copied(net, base.transformer, copied)
+    return _copied(net, base.bare, copied)
 
 
 def _copied(net: Any, transformer: Any, parts: tuple[str, ...]) -> Any:

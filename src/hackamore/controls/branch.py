@@ -100,8 +100,13 @@ class Branch(nn.Module):
         return Unit(self, hint, **settings)
 
 
-def new_control(base: Any, condition: str | None = None) -> Branch:
-    """A fresh ControlNet for ``base``: zero-initialised, so it changes nothing until it is trained."""
-    if not hasattr(base, "unet"):
-        raise HackamoreError("no ControlNet can be made for this base", received=base.family, expected="a U-Net base")
+def new_control(base: Any, condition: str | None = None) -> Any:
+    """A fresh ControlNet for ``base``: zero-initialised, so it changes nothing until it is trained.
+
+    A :class:`Branch` for a U-Net, copies of the first blocks for SD3 and FLUX.
+    """
+    if hasattr(base, "transformer"):
+        from hackamore.controls.blocks import new_blocks
+
+        return new_blocks(base, condition)
     return Branch(base, condition)
