@@ -65,6 +65,9 @@ def run(
     slicing: loading.Slicing = False,
     compile_: loading.Compile = False,
     tokenizer: loading.Tokenizer = None,
+    parts: loading.Parts = None,
+    prediction: loading.Prediction = None,
+    ema: loading.Ema = False,
     show_hint: Annotated[
         Path | None,
         typer.Option(help="Write the very hint each control receives: a .png file, the second one as NAME-2.png."),
@@ -99,7 +102,9 @@ def run(
         "strength": strength, "tile": loading.parse_tile(tile, tile_overlap),
         "upscale": loading.parse_upscale(upscale, upscale_strength, upscale_steps, upscale_through),
     }  # fmt: skip
-    options = loading.base_options(lora, embedding, vae, clip_skip, offload, tiling, slicing, compile_, tokenizer)
+    options = loading.base_options(
+        lora, embedding, vae, clip_skip, offload, tiling, slicing, compile_, tokenizer, parts, prediction, ema
+    )
     controls = Units(specs, base)
 
     from hackamore.bases.catalog import load_base

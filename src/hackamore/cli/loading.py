@@ -23,6 +23,10 @@ Slicing = Annotated[bool, typer.Option("--slicing", help="Decode pictures one by
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the base's network.")]
 Tokenizer = Annotated[str | None, typer.Option(help="Of a base in a single file: a folder or hub name.")]
 
+Parts = Annotated[list[str] | None, typer.Option(help="Of a single file: where parts that it lacks are; repeatable.")]
+Prediction = Annotated[str | None, typer.Option(help="Of a single file: epsilon or v_prediction.")]
+Ema = Annotated[bool, typer.Option("--ema", help="Of a single file: read the averaged weights.")]
+
 Init = Annotated[Path | None, typer.Option(help="A picture to begin from, or a folder with one for each picture.")]
 Strength = Annotated[float | None, typer.Option(help="Share of the steps that run on --init: 0.8; with a mask 1.")]
 InpaintMask = Annotated[
@@ -50,6 +54,9 @@ def base_options(
     slicing: bool,
     compile_: bool,
     tokenizer: str | None,
+    parts: list[str] | None,
+    prediction: str | None,
+    ema: bool,
 ) -> dict[str, Any]:
     """What ``load_base`` is told beyond name, device and dtype: only what was given."""
     told: dict[str, Any] = {
@@ -62,6 +69,9 @@ def base_options(
         "slicing": slicing,
         "compile": compile_,
         "tokenizer": tokenizer,
+        "parts": parts,
+        "prediction": prediction,
+        "ema": ema,
     }
     return {name: value for name, value in told.items() if value}
 
