@@ -13,10 +13,12 @@ from diffusers.models.controlnets import ControlNetXSAdapter, UNetControlNetXSMo
 from safetensors.torch import save_file
 
 from hackamore.bases.unet import sites_of
+from hackamore.cli.weights import control
 from hackamore.controls.catalog import load_control
 from hackamore.controls.formats import table
 from hackamore.controls.formats.convert import config_of
 from hackamore.controls.formats.file import ControlFile, open_control
+from hackamore.controls.formats.guess import condition_by_name
 from hackamore.controls.formats.names import from_cldm, their_name, to_cldm
 from hackamore.controls.formats.table import FORMATS, Format, format_of, read_control
 from hackamore.controls.formats.unet import empty_branch
@@ -111,7 +113,7 @@ SMALL_NETS = {
     ),
     "T2IAdapter": lambda: diffusers.T2IAdapter(channels=list(WIDTHS)),
     "T2IAdapter light": lambda: diffusers.T2IAdapter(channels=list(WIDTHS), adapter_type="light_adapter"),
-    "T2IAdapter xl": lambda: diffusers.T2IAdapter(channels=list(WIDTHS), adapter_type="full_adapter_xl"),
+    "T2IAdapter xl": lambda: diffusers.T2IAdapter(channels=list(WIDTHS), adapter_type="full_adapter_xl", downscale_factor=16),
     "SD3ControlNetModel": lambda: diffusers.SD3ControlNetModel(
         **JOINT, caption_projection_dim=16, joint_attention_dim=32, pooled_projection_dim=32
     ),
@@ -263,7 +265,7 @@ def read_pretend(file, base, loud=False):
 """
 
 
-def test_a_new_kind_takes_one_file_and_one_line(sd1, tmp_path, monkeypatch):
+def test_options_reach_the_reader_and_unknown_ones_are_refused(sd1, tmp_path, monkeypatch):
     (tmp_path / "pretend.py").write_text(PRETEND)
     monkeypatch.syspath_prepend(tmp_path)
     line = Format("a pretence", "pretence", lambda file: "pretence" in file.shapes, "pretend:read_pretend")
@@ -365,3 +367,41 @@ def test_the_reader_reads_what_the_file_says_and_nothing_else(sd1, tmp_path):
     assert format_of(file).name == "a ControlNet in the original layout (cldm)"
     assert set(file.dtypes.values()) == {"float32"}
     assert list(file.sha256) == ["control.safetensors"]
+
+
+TOLD = {
+    "ControlNetModel": "sd1",
+    "ControlNetUnionModel": "sd1",
+    "ControlNetXSAdapter": "sd1",
+    "T2IAdapter": "sd1 or sd2",
+    "T2IAdapter light": "sd1 or sd2",
+    "T2IAdapter xl": "sdxl",
+    "SD3ControlNetModel": "sd3",
+    "FluxControlNetModel": "flux",
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_info_tells_the_family_of_every_kind(name, tmp_path):
+    network = SMALL_NETS[name]()
+    told = control(save(network.state_dict(), tmp_path / "file.safetensors"))
+    assert (told["kind"], told["family"]) == (NAMES[name], TOLD[name])
+    assert told["parameters"] == f"{sum(value.numel() for value in network.state_dict().values()):,}"
+    assert str(told["use"]).endswith(f"--control KIND=IMAGE,model={tmp_path / 'file.safetensors'}")
+
+
+@pytest.mark.parametrize(
+    ("name", "condition"),
+    [
+        ("control_v11p_sd15_canny.pth", "canny"),
+        ("control_v11f1p_sd15_depth_fp16.safetensors", "depth"),
+        ("control_v11p_sd15s2_lineart_anime.pth", "lineart"),
+        ("diffusers_xl_depth_full.safetensors", "depth"),
+        ("t2iadapter_openpose_sd14v1.pth", "pose"),
+        ("control-lora-recolor-rank128.safetensors", "recolor"),
+        ("controlnet-depth-canny-sdxl.safetensors", None),
+        ("my canny shop.safetensors", None),
+    ],
+)
+def test_a_condition_guessed_by_a_well_known_name(name, condition):
+    assert condition_by_name(name) == condition

@@ -88,8 +88,10 @@ def _family(file: ControlFile, entry: Format) -> str:
     if entry.kind == "ControlNet":
         return family_of({name: file.shapes[key] for name, key in names_of(file).items()})
     if entry.kind == "T2I-Adapter":
-        first = next(shape for key, shape in file.shapes.items() if key.endswith("conv_in.weight"))
-        return "sdxl" if first[1] in (256, 768) else "sd1 or sd2"
+        firsts = [
+            shape for key, shape in file.shapes.items() if key.endswith(("conv_in.weight", "body.0.in_conv.weight"))
+        ]
+        return "sdxl" if firsts[0][1] in (256, 768) else "sd1 or sd2"
     if entry.kind == "LLLite":
         return "sd1 or sd2" if any("_input_blocks_1_1_" in key for key in file.shapes) else "sdxl"
     text = next((shape[-1] for key, shape in file.shapes.items() if key.endswith(CONTEXTS)), 0)
