@@ -252,6 +252,17 @@ def test_replay_gives_the_same_bytes(meadow, tmp_path, way):
     assert result.images[0].recipe.differences(again.images[0].recipe) == []
 
 
+def test_a_search_from_a_picture_shares_only_the_steps_before_the_window(meadow):
+    from hackamore.evaluation.verify import Judge, reach
+
+    unit = load_control("meadow/canny", meadow).unit(annotate("canny", PICTURE), start=0.25)
+    told = {"init": PICTURE, "strength": 0.5, "steps": 8, "size": (64, 64), "seed": 1}
+    result, found = reach(meadow, "a lake", 0.01, Judge([unit]), controls=[unit], **told)
+    alone = generate(meadow, "a lake", controls=[unit.scaled_to(found.scale)], **told)
+    assert found.scale < 1
+    assert (result.images[0].pixels == alone.images[0].pixels).all()
+
+
 def test_recipes_of_the_first_version_still_load(sd1):
     told = made(sd1).images[0].recipe.model_dump()
     new = ("base_options", "init", "strength", "mask", "upscale", "tile", "tile_overlap")

@@ -19,6 +19,7 @@ from hackamore.core.skeleton import People
 from hackamore.evaluation.fidelity import KINDS, scores
 from hackamore.evaluation.score import Reading, Score
 from hackamore.generate import Image, Progress, Result, generate
+from hackamore.generate.plan import steps_of
 from hackamore.sampling.loop import Prefix
 
 LARGEST_SCALE = 2.0
@@ -134,7 +135,7 @@ def reach(
     """
     check_target(judge, controls, target)
     score, first = judge.scores[0][0], controls[0]
-    steps, run = int(settings.get("steps", 20)), [0]
+    steps, run = steps_of(base, **settings), [0]
     told: Callable[[Progress], None] | None = settings.pop("progress", None)
     prefix = _silent_prefix(first.scaled_to(1.0), steps)
     made: dict[float, tuple[Result, float]] = {}

@@ -146,6 +146,16 @@ def _check_numbers(prompts: Sequence[str], seed: int, guidance: float) -> None:
         raise HackamoreError("the guidance is out of range", received=guidance, expected="0 to 100; 1 is none")
 
 
+def steps_of(
+    base: Base, *, steps: int = 20, init: Any = None, strength: float | None = None, mask: Any = None, **_: Any
+) -> int:
+    """How many steps the first pass of a generation with these settings runs."""
+    if init is None:
+        return steps
+    strength = strength or (STRENGTH if mask is None else 1.0)
+    return steps_run(steps, strength, is_flow(base.scheduler_config))
+
+
 def _checked_strength(strength: float | None, init: Tensor | None, mask: Tensor | None) -> float | None:
     """The strength of the first pass: its default where a picture is begun from, None where none is."""
     if init is None and mask is not None:
