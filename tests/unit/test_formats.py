@@ -113,7 +113,9 @@ SMALL_NETS = {
     ),
     "T2IAdapter": lambda: diffusers.T2IAdapter(channels=list(WIDTHS)),
     "T2IAdapter light": lambda: diffusers.T2IAdapter(channels=list(WIDTHS), adapter_type="light_adapter"),
-    "T2IAdapter xl": lambda: diffusers.T2IAdapter(channels=list(WIDTHS), adapter_type="full_adapter_xl", downscale_factor=16),
+    "T2IAdapter xl": lambda: diffusers.T2IAdapter(
+        channels=list(WIDTHS), adapter_type="full_adapter_xl", downscale_factor=16
+    ),
     "SD3ControlNetModel": lambda: diffusers.SD3ControlNetModel(
         **JOINT, caption_projection_dim=16, joint_attention_dim=32, pooled_projection_dim=32
     ),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Told = dict[str, object]
 USES = {"base": "--base {}", "LoRA": "--lora {}", "autoencoder": "--vae {}", "textual inversion": "--embedding {}"}
 """Kind → how what is no control goes to ``hackamore generate``."""
+HIDDEN = ("format", "hackamore.config", "hackamore.condition")
+"""Metadata that is told otherwise, or that nobody reads."""
 CONTEXTS = ("attn2.to_k.weight", "attn2.to_k.down", "to_k_ip.weight")
 """Weights whose last side is the width of the text that a U-Net control attends to."""
 
@@ -37,7 +39,7 @@ def control(path: Path) -> Told:
     told["parameters"] = f"{file.parameters:,}"
     told["dtype"] = " and ".join(sorted(set(file.dtypes.values())))
     told |= {f"sha256 {name}" if len(file.sha256) > 1 else "sha256": value for name, value in file.sha256.items()}
-    told |= {f"metadata {name}": _short(value) for name, value in sorted(file.metadata.items())}
+    told |= {f"metadata {name}": _short(value) for name, value in sorted(file.metadata.items()) if name not in HIDDEN}
     return told | {"use": _use(path, file, entry)}
 
 
@@ -65,7 +67,8 @@ def base_folder(path: Path) -> Told:
     told |= {"text width": text, "prediction": _prediction(read_config(scheduler), part)}
     told |= {"parameters": f"{network.parameters:,} ({'U-Net' if part == 'unet' else part})"}
     told["dtype"] = " and ".join(sorted(set(network.dtypes.values())))
-    files = sorted(path.glob("*/*.safetensors"))
+    parts = sorted({part, "vae"} | {folder.name for folder in path.glob("text_encoder*")})
+    files = [file for part in parts for file in sorted((path / part).glob("*.safetensors"))]
     told |= {f"sha256 {file.relative_to(path)}": sha256(file) for file in files if ".fp16." not in file.name}
     return told | {"use": f"hackamore generate PROMPT --base {path}"}
 

@@ -45,7 +45,9 @@ def _moved(mine: Tensor, before: Tensor | None, after: Tensor | None) -> Tensor:
     """``mine`` by as much further as ``after`` is from ``before``, in its own type."""
     if before is None or after is None:
         return mine
-    return (mine.float() + (after - before).reshape(mine.shape)).to(mine.dtype)
+    step = (after - before).reshape(mine.shape)
+    moved = (mine.float() + step).to(mine.dtype)
+    return torch.where(step == 0, mine, moved)  # where nothing changes, −0 stays −0
 
 
 def _encoder(name: str | Path, control: str, shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Tensor], Any]:
