@@ -88,7 +88,7 @@ def test_a_control_hides_the_part_that_its_mask_says(there, run):
 
 def test_reference_takes_the_picture_as_it_is(there, run):
     words = ["--control", "reference=photo.png,fidelity=0.3,scale=0.8", "--control", "reference=photo.png,end=0.5"]
-    code, _, err = generate(run, *words, "--tile", "32", "--out", "made.png")
+    code, _, err = generate(run, *words, "--tile", "32", "--tile-overlap", "0", "--out", "made.png")
     assert (code, err) == (0, "")
     assert read_recipe("made.png").units[0].options == {"fidelity": 0.3}
     again(run, "made.png")
@@ -202,7 +202,11 @@ def test_two_kinds_of_one_union_run_it_once(sd1, sd1_folder, there, run):
     write_union(lively_union(sd1), there / "union")
     shutil.copytree(sd1_folder, "base")
     words = ["--control", "canny=photo.png,model=union", "--control", "tile=photo.png,model=union,type=6,scale=0.5"]
-    assert generate(run, "--base", "base", *words, "--tile", "32", "--out", "made.png") == (0, "made.png\n", "")
+    assert generate(run, "--base", "base", *words, "--tile", "32", "--tile-overlap", "0", "--out", "made.png") == (
+        0,
+        "made.png\n",
+        "",
+    )
     units = read_recipe("made.png").units
     assert [(unit.kind, unit.options["type"]) for unit in units] == [("canny", "canny"), ("tile", "6")]
     again(run, "made.png")
