@@ -9,7 +9,7 @@ from diffusers.loaders.single_file_utils import convert_flux_transformer_checkpo
 from hackamore.bases import layouts, parts, published
 from hackamore.bases.kinds import family_of
 from hackamore.bases.pieces import TEXTS, denoiser_piece, piece_of
-from hackamore.bases.weights import WeightsFile
+from hackamore.core.weights import WeightsFile
 from tests import single_models as original
 
 XL = {

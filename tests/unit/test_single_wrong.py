@@ -12,8 +12,8 @@ from hackamore.bases import parts
 from hackamore.bases.pieces import TEXTS, Source, denoiser_piece, piece_of
 from hackamore.bases.single import describe_file, load_file, load_vae_file
 from hackamore.bases.tokenizers import clip_tokenizer, packaged_vocabulary, read_vocabulary, t5_tokenizer
-from hackamore.bases.weights import WeightsFile, open_weights
 from hackamore.core.errors import HackamoreError
+from hackamore.core.weights import WeightsFile, open_weights
 from hackamore.training.tokenizer import learn_tokenizer
 from tests.single_bases import write_base, write_file
 from tests.transformer_models import WORDS

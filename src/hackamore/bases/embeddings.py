@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hackamore.bases.unet import UNetBase
 from hackamore.bases.view import view_of
-from hackamore.bases.weights import SAFE, open_weights
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
+from hackamore.core.weights import SAFE, open_weights
 
 NAMES = {"text_encoder": ("clip_l", "text_encoders_clip_l"), "text_encoder_2": ("clip_g", "text_encoders_clip_g")}
 """Text encoder → what the files for two encoders call its vectors."""

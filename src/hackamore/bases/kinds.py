@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hackamore.bases.weights import WeightsFile
 from hackamore.core.errors import HackamoreError
+from hackamore.core.weights import WeightsFile
 
 Shapes = Mapping[str, tuple[int, ...]]
 UNET = "model.diffusion_model."

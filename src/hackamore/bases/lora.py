@@ -15,9 +15,9 @@ from torch import Tensor
 from hackamore.bases.transformer_lora import with_transformer_loras
 from hackamore.bases.unet import FAMILIES, UNetBase
 from hackamore.bases.view import view_of
-from hackamore.bases.weights import open_weights
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
+from hackamore.core.weights import open_weights
 
 _OTHERS = (
     ("lora_controlnet", "a Control-LoRA, which is a control and no LoRA of a base"),

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from hackamore.bases.folder import weights_of
 from hackamore.bases.kinds import UNET
-from hackamore.bases.weights import WeightsFile
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
+from hackamore.core.weights import WeightsFile
 
 TEXTS: dict[str, dict[str, str]] = {
     "sd1": {"text_encoder": "CLIP-L"},

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hackamore.bases import published
-from hackamore.bases.weights import WeightsFile
+from hackamore.core.weights import WeightsFile
 
 PREDICTIONS = ("epsilon", "v_prediction")
 EPSILON_STEP = 875_000

@@ -20,9 +20,9 @@ from hackamore.bases.kinds import family_of, kind_of
 from hackamore.bases.pieces import PROJECTED, TEXTS, Source, denoiser_piece, piece_of
 from hackamore.bases.prediction import PREDICTIONS, schedule_of, told_prediction
 from hackamore.bases.tokenizers import END, clip_tokenizer, from_hub, t5_tokenizer
-from hackamore.bases.weights import WeightsFile, open_weights
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.core.files import sha256
+from hackamore.core.weights import WeightsFile, open_weights
 
 
 def load_file(

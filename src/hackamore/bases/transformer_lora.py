@@ -14,9 +14,9 @@ from torch import Tensor
 from hackamore.bases.exchange import put
 from hackamore.bases.transformer import TransformerBase
 from hackamore.bases.view import view_of
-from hackamore.bases.weights import open_weights
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
+from hackamore.core.weights import open_weights
 
 _OTHERS = (
     ("lora_controlnet", "a Control-LoRA of a U-Net, which is a control"),

@@ -13,7 +13,7 @@ def describe(path: Path) -> dict[str, object]:
     Of weights only the header is read, not the tensors. Raises :class:`HackamoreError` for what is none of these.
     """
     from hackamore.cli.weights import base_folder, control
-    from hackamore.controls.formats.file import SUFFIXES
+    from hackamore.core.weights import SUFFIXES
 
     if not path.exists():
         raise HackamoreError(f"no such file: {path}")

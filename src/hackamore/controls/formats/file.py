@@ -11,13 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from hackamore.controls.formats.pickles import read_pickle
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
+from hackamore.core.weights import PICKLES, SAFE, SUFFIXES, WeightsFile, open_weights
 
-SAFE = (".safetensors", ".sft")
-PICKLES = (".pth", ".pt", ".ckpt", ".bin")
-SUFFIXES = SAFE + PICKLES
 STEMS = ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "diffusion_pytorch_model.bf16", "model", "adapter")
 """Names of the weights in a folder, the first that is there; ``.fp16`` before the suffix is diffusers' variant."""
 
@@ -40,7 +37,7 @@ class ControlFile:
     dtypes: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
-    pickled: dict[str, Tensor] | None = None
+    opened: tuple[WeightsFile, ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -75,13 +72,10 @@ class ControlFile:
 
     def tensors(self, *keys: str) -> dict[str, Tensor]:
         """The tensors of ``keys``, of all where none is given; mapped from disk, so they cost nothing until used."""
-        if self.pickled is not None:
-            return {key: self.pickled[key] for key in keys or self.pickled}
         wanted = set(keys or self.shapes)
         found: dict[str, Tensor] = {}
-        for file in self.files:
-            with _opened(file) as opened:
-                found |= {key: opened.get_tensor(key) for key in opened.keys() if key in wanted}  # noqa: SIM118
+        for one in self.opened:
+            found |= one.tensors([key for key in one.shapes if key in wanted])
         return found
 
 
@@ -95,31 +89,14 @@ def open_control(path: Path | str) -> ControlFile:
     if not path.exists():
         raise HackamoreError(f"no such file: {path}", expected=f"a folder, or a file ending in {', '.join(SUFFIXES)}")
     files = _files_of(path) if path.is_dir() else (path,)
-    for file in files:
-        _check_content(file)
     config = read_config(path / "config.json") if path.is_dir() else {}
-    if files[0].suffix.lower() not in SAFE:
-        tensors: dict[str, Tensor] = {}
-        for file in files:
-            tensors |= read_pickle(file)
-        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-        dtypes = {key: str(value.dtype).removeprefix("torch.") for key, value in tensors.items()}
-        return ControlFile(path, files, shapes, dtypes, config, {}, tensors)
-    shapes, dtypes = {}, {}
+    opened = tuple(open_weights(file) for file in files)
+    shapes: dict[str, tuple[int, ...]] = {}
+    dtypes: dict[str, str] = {}
     metadata: dict[str, str] = {}
-    for file in files:
-        with _opened(file) as opened:
-            metadata |= dict(opened.metadata() or {})
-            for key in opened.keys():  # noqa: SIM118
-                part = opened.get_slice(key)
-                shapes[key], dtypes[key] = tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), part.get_dtype())
-    return ControlFile(path, files, shapes, dtypes, config or _told_config(path, metadata), metadata)
-
-
-_DTYPES = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I8": "int8", "U8": "uint8", "BOOL": "bool",
-}  # fmt: skip
+    for one in opened:
+        shapes, dtypes, metadata = shapes | one.shapes, dtypes | one.dtypes, metadata | one.metadata
+    return ControlFile(path, files, shapes, dtypes, config or _told_config(path, metadata), metadata, opened)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -142,20 +119,6 @@ def _told_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise HackamoreError(f"the configuration in the header of {path} is not JSON", received=str(error)) from error
     return told if isinstance(told, dict) else {}
-
-
-def _opened(file: Path) -> Any:
-    """``file`` opened as safetensors: a context manager."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        return safe_open(file, "pt")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise HackamoreError(
-            f"{file} is damaged or not a safetensors file",
-            received=str(error)[:200],
-            expected="a whole .safetensors file",
-        ) from error
 
 
 def _files_of(folder: Path) -> tuple[Path, ...]:
@@ -196,25 +159,3 @@ def _shards(index: Path) -> tuple[Path, ...]:
             expected=f"what {index.name} names, in the same folder",
         )
     return tuple(index.parent / name for name in names)
-
-
-def _check_content(file: Path) -> None:
-    """Refuse what is often saved in place of weights: nothing, a web page, a pointer to the file."""
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(256).lstrip().lower()
-    except OSError as error:
-        raise HackamoreError(f"{file} cannot be read", received=error.strerror) from error
-    wrong = (
-        "is empty"
-        if file.stat().st_size == 0
-        else "is a web page, not a file of weights"
-        if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head"))
-        else "is a pointer to a large file, not the file"
-        if start.startswith(b"version https://git-lfs")
-        else None
-    )
-    if wrong:
-        raise HackamoreError(f"{file} {wrong}", expected="the weights themselves; download them again")
-    if file.suffix.lower() not in SUFFIXES:
-        raise HackamoreError(f"{file} is not a file of weights", expected=f"a name ending in {', '.join(SUFFIXES)}")

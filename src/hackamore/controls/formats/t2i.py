@@ -12,10 +12,11 @@ from torch import Tensor
 
 from hackamore.controls.adapter import Adapter, Place, places_of
 from hackamore.controls.formats.diffusers import CONDITION, WEIGHTS
-from hackamore.controls.formats.file import PICKLES, SAFE, ControlFile
+from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.core.files import written_whole
+from hackamore.core.weights import PICKLES, SAFE
 
 Layout = Literal["diffusers", "official"]
 PREFIX = "adapter."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from hackamore.core.errors import HackamoreError
 
 SAFE = (".safetensors", ".sft")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+SUFFIXES = SAFE + PICKLES
+WRAPPERS = ("state_dict", "model_state_dict", "module")
+"""Keys under which trainers keep the weights, beside what else they keep."""
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
@@ -28,7 +32,7 @@ class Unread:
 
     def __new__(cls, *_: object) -> Unread:
         """Refuse to be made."""
-        raise pickle.UnpicklingError("Unsupported: a trainer's class is called")
+        raise pickle.UnpicklingError("a trainer's class is called")
 
 
 INERT = ("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",)
@@ -53,12 +57,13 @@ class WeightsFile:
         """How many numbers the tensors whose keys begin with ``prefix`` hold together."""
         return sum(math.prod(shape) for key, shape in self.shapes.items() if key.startswith(prefix))
 
-    def tensors(self, keys: Iterable[str]) -> dict[str, Tensor]:
-        """The tensors of ``keys``, mapped from disk: they take memory when they are used."""
+    def tensors(self, keys: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """The tensors of ``keys`` (all where none are named), mapped from disk: they take memory when they are used."""
+        wanted = self.shapes if keys is None else keys
         if self.pickled is not None:
-            return {key: self.pickled[key] for key in keys}
+            return {key: self.pickled[key] for key in wanted}
         with _opened(self.path) as opened:
-            return {key: opened.get_tensor(key) for key in keys}
+            return {key: opened.get_tensor(key) for key in wanted}
 
 
 def open_weights(path: Path) -> WeightsFile:
@@ -71,9 +76,9 @@ def open_weights(path: Path) -> WeightsFile:
         content = _unpickled(path)
         told = {key: value for key, value in content.items() if isinstance(value, int | float)}
         weights = content
-        while isinstance(weights.get("state_dict"), Mapping):
-            weights = weights["state_dict"]
-        tensors = {str(key): value.detach() for key, value in weights.items() if isinstance(value, Tensor)}
+        while inner := next((weights[key] for key in WRAPPERS if isinstance(weights.get(key), Mapping)), None):
+            weights = inner
+        tensors = dict(_flat(weights))
         if not tensors:
             raise HackamoreError(f"{path} holds no weights", received=f"{len(weights)} entries", expected="tensors")
         dtypes = {key: str(value.dtype).removeprefix("torch.") for key, value in tensors.items()}
@@ -85,6 +90,15 @@ def open_weights(path: Path) -> WeightsFile:
             part = opened.get_slice(key)
             shapes[key], dtypes[key] = tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), part.get_dtype())
     return WeightsFile(path, shapes, dtypes, metadata)
+
+
+def _flat(content: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors of nested tables, their names joined by dots."""
+    for key, value in content.items():
+        if isinstance(value, Tensor):
+            yield f"{before}{key}", value.detach()
+        elif isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
 
 
 def _opened(path: Path) -> Any:
@@ -103,7 +117,8 @@ def _opened(path: Path) -> Any:
 def _unpickled(path: Path) -> Mapping[Any, Any]:
     """What a pickle holds, read by torch's unpickler for weights alone."""
     try:
-        with torch.serialization.safe_globals([(Unread, name) for name in INERT]):
+        with torch.serialization.safe_globals([(Unread, name) for name in INERT]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old or foreign pickles; what matters ends in an error
             try:
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             except RuntimeError as error:
@@ -112,7 +127,7 @@ def _unpickled(path: Path) -> Mapping[Any, Any]:
                 content = torch.load(path, map_location="cpu", weights_only=True)  # the layout before torch 1.6
     except Exception as error:  # a damaged pickle can fail in any way
         words = str(error)
-        if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in words or "Unsupported" in words):
+        if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in words or "trainer's class" in words):
             _, _, rest = words.partition("GLOBAL ")
             raise HackamoreError(
                 f"{path} holds code beside its weights, which was not run",
@@ -122,7 +137,9 @@ def _unpickled(path: Path) -> Mapping[Any, Any]:
             ) from error
         raise HackamoreError(
             f"{path} is damaged or not a file of weights",
-            received=f"{type(error).__name__}: {words[:120]}",
+            received="a pickle that is cut, or of something else than tensors; nothing in it was run"
+            if isinstance(error, pickle.UnpicklingError)
+            else f"{type(error).__name__}: {words[:120]}",
             expected="a whole file that torch.save wrote, or .safetensors",
         ) from error
     if not isinstance(content, Mapping):
@@ -150,6 +167,6 @@ def _check_content(path: Path) -> None:
         raise HackamoreError(f"{path} {wrong}", expected="the weights themselves", remedy="download the file again")
     if start.startswith(b"gguf"):
         raise HackamoreError(f"{path} holds quantised weights (GGUF), which are not supported", expected=".safetensors")
-    if path.suffix.lower() not in SAFE + PICKLES:
-        expected = f"a name ending in {', '.join(SAFE + PICKLES)}"
+    if path.suffix.lower() not in SUFFIXES:
+        expected = f"a name ending in {', '.join(SUFFIXES)}"
         raise HackamoreError(f"{path} is not a file of weights", expected=expected)
