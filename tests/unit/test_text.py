@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hackamore.bases.base import Text
+from hackamore.bases.catalog import load_base
 from hackamore.bases.weighting import literal, read_weights
 from hackamore.core.errors import HackamoreError
 from hackamore.generate import generate
@@ -100,6 +101,20 @@ def test_weights_move_the_states_and_one_is_none(request, family):
 def test_weights_are_those_of_compel(sd1, prompt):
     theirs = Compel(sd1.tokenizer, sd1.text_encoder)(prompt)
     torch.testing.assert_close(sd1.encode_text([prompt]).tokens, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_weights_in_half_precision(request, family, dtype):
+    whole = request.getfixturevalue(family)
+    half = load_base(request.getfixturevalue(f"{family}_folder"), device="cpu", dtype=dtype)
+    prompts = ["a (red:1.3) circle", "a lake"]
+    text = half.encode_text(prompts)
+    assert text.tokens.dtype == half.dtype
+    torch.testing.assert_close(text.tokens.float(), whole.encode_text(prompts).tokens, rtol=0.1, atol=0.1)
+    assert half.encode_negative(["a (blue:0.7) square"]).tokens.dtype == half.dtype
+    told = {"negative": "a (blue:0.7) square", "steps": 1, "size": (64, 64), "guidance": 3.0}
+    assert generate(half, prompts[0], **told).latents.isfinite().all()
 
 
 def test_compels_expressions(sd1):

@@ -50,7 +50,7 @@ class Encoder:
             states[row : row + 1] if reading.plain else self._weighed(reading) for row, reading in enumerate(readings)
         ]
         longest = max(row.shape[1] for row in rows)
-        return torch.cat([lengthened(row, longest, self.empty) for row in rows]), pooled
+        return torch.cat([lengthened(row.to(states), longest, self.empty) for row in rows]), pooled  # weighed: float32
 
     def empty(self) -> Tensor:
         """The states of an empty chunk, 1×L×D: what shorter prompts are padded with."""
