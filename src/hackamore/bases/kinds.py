@@ -11,8 +11,6 @@ from hackamore.core.weights import WeightsFile
 Shapes = Mapping[str, tuple[int, ...]]
 UNET = "model.diffusion_model."
 WIDTH = UNET + "input_blocks.0.0.weight"
-XL_CLIP = "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight"
-XL_OPEN_CLIP = "conditioner.embedders.1.model.positional_embedding"
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,6 @@ def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtyp
     return kind(name, transformer, vae, encoders, scheduler, hashes=hashes, **settings).to(device)
 
 
-def is_transformer_folder(folder: Path) -> bool:
-    """Whether ``folder`` has a transformer where other bases have a U-Net."""
-    return (folder / "transformer").is_dir()
-
-
 def _family(folder: Path, config: dict[str, Any]) -> str:
     told = config.get("_class_name")
     if told not in FAMILIES:

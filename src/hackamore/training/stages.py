@@ -116,14 +116,15 @@ class InspectorStage(_Stage):
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
-        from hackamore.controls.formats.diffusers import read_weights
+        from hackamore.core.weights import open_weights
         from hackamore.data.truth import read_truths
         from hackamore.training.inspector import InspectorTask
 
         folders = [self.data, *self.more]
         truths = read_truths(folders, self.size)
         seen = None if self.through is None else self._through(folders, truths.pictures)
-        start = None if self.init is None else {name: w.float() for name, w in read_weights(self.init).items()}
+        weights = None if self.init is None else open_weights(self.init).tensors()
+        start = None if weights is None else {name: weight.float() for name, weight in weights.items()}
         torch.manual_seed(self.run.seed)
         return InspectorTask(truths, seen, start)
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from hackamore.controls.branch import Branch
 from hackamore.controls.formats.names import their_name
-from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -65,29 +64,3 @@ def config_of(branch: Branch) -> dict[str, Any]:
         "controlnet_conditioning_channel_order": "rgb",
         "global_pool_conditions": branch.pools,
     }
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a ``.safetensors`` file; nothing in it is ever run."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.exists():
-        raise HackamoreError(f"no such file: {path}", expected="weights as .safetensors")
-    try:
-        weights: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise HackamoreError(
-            f"{path} is damaged or not a safetensors file",
-            received=str(error)[:200],
-            expected="a whole .safetensors file",
-        ) from error
-    return weights
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The header's metadata of a ``.safetensors`` file."""
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return dict(file.metadata() or {})

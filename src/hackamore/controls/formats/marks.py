@@ -68,11 +68,6 @@ def sd3_patches(file: ControlFile) -> bool:
     return "pos_embed_input.proj.weight" in file.shapes
 
 
-def alone(*suffixes: str) -> Tells:
-    """Every key ends with one of ``suffixes``."""
-    return lambda file: bool(file.shapes) and all(key.endswith(suffixes) for key in file.shapes)
-
-
 def embedding_vectors(file: ControlFile) -> bool:
     """A textual inversion: one or two tensors of a few token vectors under the names that trainers give them."""
     names = ("string_to_param.*", "emb_params", "clip_l", "clip_g")
