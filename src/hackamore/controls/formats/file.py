@@ -127,8 +127,9 @@ def _files_of(folder: Path) -> tuple[Path, ...]:
         for stem in STEMS:
             if (file := folder / f"{stem}{suffix}").is_file():
                 return (file,)
-            if (index := folder / f"{stem}{suffix}.index.json").is_file():
-                return _shards(index)
+            for index in _indices(stem, suffix):
+                if (folder / index).is_file():
+                    return _shards(folder / index)
     found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
     if len(found) == 1:
         return (found[0],)
@@ -143,6 +144,13 @@ def _files_of(folder: Path) -> tuple[Path, ...]:
         received=", ".join(file.name for file in found[:5]),
         expected="the name of one of them",
     )
+
+
+def _indices(stem: str, suffix: str) -> tuple[str, ...]:
+    """Names of the table of sharded weights: diffusers puts a variant before ``.json``, before ``.index`` once."""
+    name, _, variant = stem.partition(".")
+    whole = f"{name}{suffix}"
+    return (f"{whole}.index.{variant}.json", f"{whole}.{variant}.index.json") if variant else (f"{whole}.index.json",)
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
