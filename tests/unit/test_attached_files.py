@@ -7,6 +7,7 @@ import torch
 from diffusers import ControlNetXSAdapter
 from safetensors.torch import load_file, save_file
 
+from hackamore.controls.catalog import load_control
 from hackamore.controls.formats.file import open_control
 from hackamore.controls.formats.ip_adapter import read_ip_adapter
 from hackamore.controls.formats.lllite import read_lllite, write_lllite
@@ -110,3 +111,25 @@ def test_an_image_encoder_beside_the_base_is_found(sd1, sd1_folder, tmp_path):
     save_file(ip_adapter_weights(sd1), tmp_path / "ip.safetensors")
     control = read_ip_adapter(open_control(tmp_path / "ip.safetensors"), sd1)
     assert control.folders[-1] == sd1_folder / "image_encoder"
+
+
+@pytest.mark.parametrize("kind", ["plain", "full", "plus"])
+def test_the_name_that_the_training_script_gives_the_projection_is_read_too(sd1, tmp_path, kind):
+    weights = ip_adapter_weights(sd1, kind)
+    save_file(weights, tmp_path / "ip.safetensors")
+    renamed = {key.replace("image_proj.", "image_proj_model."): value for key, value in weights.items()}
+    save_file(renamed, tmp_path / "trained.safetensors")
+    one, other = (load_control(tmp_path / f"{name}.safetensors", sd1) for name in ("ip", "trained"))
+    mine = other.state_dict()
+    assert all(torch.equal(value, mine[key]) for key, value in one.state_dict().items())
+
+
+def test_only_a_face_id_is_called_one(sd1, tmp_path):
+    path, plain = tmp_path / "ip.safetensors", ip_adapter_weights(sd1)
+    layers = {key: value for key, value in plain.items() if not key.startswith("image_proj.")}
+    save_file(layers | {"image_proj.strange.weight": torch.zeros(8, 8)}, path)
+    with pytest.raises(HackamoreError, match=r"of an unknown kind, which is not .*\n.*a projection of strange\.weight"):
+        load_control(path, sd1)
+    save_file(plain | {"ip_adapter.0.to_k_lora.down.weight": torch.zeros(8, 8)}, path)
+    with pytest.raises(HackamoreError, match="FaceID, which is not supported"):
+        load_control(path, sd1)

@@ -60,7 +60,8 @@ upscaler = either(has("conv_first.weight", "body.0.rdb1.conv1.weight"), has("mod
 
 def wide_face(file: ControlFile) -> bool:
     """The picture's embedding has the width of a face recogniser's, 512."""
-    return file.shapes.get("image_proj.proj_in.weight", (0, 0))[-1] == 512
+    names = ("image_proj.proj_in.weight", "image_proj_model.proj_in.weight")
+    return any(file.shapes.get(name, ())[-1:] == (512,) for name in names)
 
 
 def sd3_patches(file: ControlFile) -> bool:
