@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from hackamore.bases.catalog import load_base
 from hackamore.controls.catalog import load_control
-from tests.format_models import net_for
+from hackamore.controls.formats import unet
+from tests.format_models import cldm, control_lora, difference, net_for, save
 
 
 @pytest.mark.parametrize("variant", ["fp16", "bf16"])
@@ -17,3 +19,23 @@ def test_shards_of_a_variant_are_found(sd1, tmp_path, variant):
     index.rename(tmp_path / f"diffusion_pytorch_model.safetensors.{variant}.index.json")  # as diffusers once had it
     branch = load_control(tmp_path, sd1)
     assert torch.equal(branch.zero_mid.weight, net.controlnet_mid_block.weight)
+
+
+@pytest.mark.parametrize("kind", ["difference", "control_lora"])
+def test_sums_are_made_in_fp32_and_kept_in_the_type_of_the_base(sd1_folder, tmp_path, monkeypatch, kind):
+    base = load_base(sd1_folder, device="cpu", dtype="bf16")
+    net, whole = net_for(base.unet.float(), conditioning_channels=3), base.unet.state_dict()
+    tensors = difference(cldm(net), base.unet) if kind == "difference" else control_lora(net, base.unet)[0]
+    base = load_base(sd1_folder, device="cpu", dtype="bf16")
+    kept, fill = [], unet.fill
+
+    def seen(module, values, *told):
+        kept.extend(value.dtype for name, value in values.items() if name.removeprefix("trunk.") in whole)
+        fill(module, values, *told)
+
+    monkeypatch.setattr(unet, "fill", seen)
+    branch = load_control(save(tensors, tmp_path / "control.safetensors"), base)
+    assert kept.count(torch.bfloat16) > len(kept) * 0.4, "the rest is as the file has it"
+    name = "down_blocks.0.resnets.0.conv1.weight"
+    meant = net if kind == "difference" else control_lora(net, base.unet.float())[1]
+    assert torch.equal(branch.trunk.state_dict()[name], meant.state_dict()[name].bfloat16())

@@ -54,10 +54,9 @@ def read_difference(file: ControlFile, base: Any, pools: bool | None = None) -> 
     """A ControlNet stored as its weights minus the base's: what the base has too is added to the base's weights."""
     branch, names = _empty(file, base, pools)
     values, beneath = _values(file, names), base_weights(base)
-    return _filled(
-        branch,
-        {name: value.float() + beneath[name].cpu() if name in beneath else value for name, value in values.items()},
-    )
+    for name in values.keys() & beneath.keys():  # summed in fp32, kept as the branch will have it
+        values[name] = (values[name].float() + beneath[name].cpu()).to(base.dtype)
+    return _filled(branch, values)
 
 
 def read_control_lora(file: ControlFile, base: Any, pools: bool | None = None) -> Branch:
@@ -83,7 +82,7 @@ def read_control_lora(file: ControlFile, base: Any, pools: bool | None = None) -
     for name in {name.rpartition(".")[0] for name in factors}:
         up, down = (_factor(tensors, names, f"{name}{end}", file) for end in FACTORS)
         weight = values[f"{name}.weight"]
-        values[f"{name}.weight"] = weight.float() + _product(up, down, weight, name, file)
+        values[f"{name}.weight"] = (weight.float() + _product(up, down, weight, name, file)).to(base.dtype)
     values |= {name: tensors[key] for name, key in whole.items()}
     return _described(_filled(branch, values), file, pools)
 
