@@ -6,6 +6,8 @@ import torch
 from hackamore.bases.catalog import load_base
 from hackamore.controls.catalog import load_control
 from hackamore.controls.formats import unet
+from hackamore.controls.formats.file import open_control
+from hackamore.controls.formats.table import format_of
 from tests.format_models import cldm, control_lora, difference, net_for, save
 
 
@@ -39,3 +41,26 @@ def test_sums_are_made_in_fp32_and_kept_in_the_type_of_the_base(sd1_folder, tmp_
     name = "down_blocks.0.resnets.0.conv1.weight"
     meant = net if kind == "difference" else control_lora(net, base.unet.float())[1]
     assert torch.equal(branch.trunk.state_dict()[name], meant.state_dict()[name].bfloat16())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "controlnet.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("layout", ["cldm", "diffusers"])
+def test_what_a_trainer_put_before_all_keys_is_left_out(sd1, tmp_path, prefix, layout):
+    net = net_for(sd1.unet)
+    weights = cldm(net) if layout == "cldm" else net.state_dict()
+    wrapped = {prefix + key: value for key, value in weights.items()}
+    branch = load_control(save(wrapped, tmp_path / "control.safetensors"), sd1)
+    assert torch.equal(branch.zero_mid.weight, net.controlnet_mid_block.weight)
+    file = open_control(tmp_path / "control.safetensors")
+    assert file.tensors().keys() == file.dtypes.keys() == weights.keys()
+
+
+def test_what_is_no_control_keeps_what_stands_before_its_keys(tmp_path):
+    keys = {"a base model": "model.diffusion_model.input_blocks.0.0.weight", "an upscaler": "model.0.weight"}
+    more = {"a base model": "model.diffusion_model.out.2.weight", "an upscaler": "model.1.sub.0.weight"}
+    for name, key in keys.items():
+        file = open_control(save(dict.fromkeys([key, more[name]], torch.zeros(2)), tmp_path / "file.pth"))
+        assert format_of(file).name == name
+        assert key in file.shapes
+    odd = open_control(save({"module.model.up_blocks.0.x": torch.zeros(2)}, tmp_path / "odd.pth"))
+    assert list(odd.shapes) == ["module.model.up_blocks.0.x"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from hackamore.core.weights import PICKLES, SAFE, SUFFIXES, WeightsFile, open_we
 
 STEMS = ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "diffusion_pytorch_model.bf16", "model", "adapter")
 """Names of the weights in a folder, the first that is there; ``.fp16`` before the suffix is diffusers' variant."""
-
-
+WRAPPED = ("module.", "model.", "controlnet.", "_orig_mod.")
+"""What training in parallel, trainers' own classes and compiled modules put before every key."""
 CONFIG = "hackamore.config"
 """Where the header of a single file keeps what would stand in config.json."""
 
@@ -29,6 +29,7 @@ class ControlFile:
 
     ``path``: what the user named, a folder or a file. ``files``: its weights, several where they are sharded.
     ``shapes``, ``dtypes``: of each tensor, by key. ``config``: config.json, {} if none. ``metadata``: of the header.
+    ``prefix``: what stands before every key on disk and is left out here.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class ControlFile:
     config: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     opened: tuple[WeightsFile, ...] = ()
+    prefix: str = ""
 
     @property
     def weights(self) -> Path:
@@ -75,16 +77,29 @@ class ControlFile:
         wanted = set(keys or self.shapes)
         found: dict[str, Tensor] = {}
         for one in self.opened:
-            found |= one.tensors([key for key in one.shapes if key in wanted])
+            held = one.tensors([key for key in one.shapes if key.removeprefix(self.prefix) in wanted])
+            found |= {key.removeprefix(self.prefix): value for key, value in held.items()}
         return found
+
+    def without(self, prefix: str) -> ControlFile:
+        """The same file with ``prefix`` left out of every key; all keys must begin with it."""
+        return replace(
+            self,
+            shapes={key.removeprefix(prefix): shape for key, shape in self.shapes.items()},
+            dtypes={key.removeprefix(prefix): dtype for key, dtype in self.dtypes.items()},
+            prefix=self.prefix + prefix,
+        )
 
 
 def open_control(path: Path | str) -> ControlFile:
     """Open a folder in diffusers' layout (whole or sharded), a ``.safetensors`` file, or a pickle of weights.
 
-    Nothing in the file is ever run. Raises :class:`HackamoreError` when there are no weights, or what is there is
-    damaged, empty, a web page, or holds code.
+    Nothing in the file is ever run. What a trainer put before all keys of a control is left out (:data:`WRAPPED`).
+    Raises :class:`HackamoreError` when there are no weights, or what is there is damaged, empty, a web page, or holds
+    code.
     """
+    from hackamore.controls.formats.table import unwrapped
+
     path = Path(path)
     if not path.exists():
         raise HackamoreError(f"no such file: {path}", expected=f"a folder, or a file ending in {', '.join(SUFFIXES)}")
@@ -96,7 +111,8 @@ def open_control(path: Path | str) -> ControlFile:
     metadata: dict[str, str] = {}
     for one in opened:
         shapes, dtypes, metadata = shapes | one.shapes, dtypes | one.dtypes, metadata | one.metadata
-    return ControlFile(path, files, shapes, dtypes, config or _told_config(path, metadata), metadata, opened)
+    config = config or _told_config(path, metadata)
+    return unwrapped(ControlFile(path, files, shapes, dtypes, config, metadata, opened))
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from hackamore.controls.formats import marks as m
-from hackamore.controls.formats.file import ControlFile
+from hackamore.controls.formats.file import WRAPPED, ControlFile
 from hackamore.controls.formats.keys import listed
 from hackamore.controls.formats.marks import Tells, both, either, has, holds, no, starts
 from hackamore.core.errors import HackamoreError
@@ -162,6 +162,22 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("an upscaler", "upscaler", m.upscaler, note=NO_CONTROL),
 )
+
+
+def unwrapped(file: ControlFile) -> ControlFile:
+    """``file`` without what a trainer put before all its keys, once or twice, where only so it is told as a control.
+
+    All else stays as it is: the keys of a base begin with ``model.`` too.
+    """
+    inner = file
+    for _ in range(3):
+        if any(entry.tells(inner) and not entry.note.startswith(NO_CONTROL) for entry in FORMATS):
+            return inner
+        prefix = next((prefix for prefix in WRAPPED if all(key.startswith(prefix) for key in inner.shapes)), None)
+        if prefix is None or not inner.shapes:
+            break
+        inner = inner.without(prefix)
+    return file
 
 
 def format_of(file: ControlFile) -> Format:
