@@ -11,7 +11,7 @@ from hackamore.controls.formats.diffusers import write_branch
 from hackamore.controls.modes import MODES, mode_weights
 from hackamore.core.errors import HackamoreError
 from hackamore.core.residuals import Residuals, mask_for, spread_over
-from hackamore.generate import generate
+from hackamore.generate import check, generate
 from tests.conftest import randomise
 from tests.equivalence.agreement import agree
 
@@ -85,8 +85,7 @@ def test_a_pooling_control_says_one_number_a_channel_to_the_conditional_half(sd1
         branch.pools = False
     plain = say(sd1, branch.unit(HINT))
     for output, was in zip((*told.skips, told.mid), (*plain.skips, plain.mid), strict=True):
-        assert output.shape[-2:] == (1, 1)
-        torch.testing.assert_close(output[1], was[1].mean((1, 2), keepdim=True))
+        torch.testing.assert_close(output[1], was[1].mean((1, 2), keepdim=True).expand_as(was[1]))
         assert float(output[0].abs().max()) == 0
 
 
@@ -150,7 +149,7 @@ def test_wrong_settings_are_one_sentence(branch, settings, words):
 
 def test_layer_weights_of_another_number_name_the_right_one(sd1, branch):
     with pytest.raises(HackamoreError, match="2 layer weights") as error:
-        made(sd1, branch.unit(HINT, weights=[1, 1]))
+        check(sd1, ["a lake"], controls=[branch.unit(HINT, weights=[1, 1])], size=(64, 64))
     assert "13" in str(error.value)
 
 
@@ -170,6 +169,31 @@ def test_a_mask_reaches_tokens_where_it_reaches_pixels():
     tokens = mask_for(mask, torch.zeros(1, 32, 3))
     assert torch.equal(tokens[0, :, 0].reshape(4, 8), pixels[0, 0])
     assert torch.equal(pixels[0, 0, 0], torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1]))
+
+
+@pytest.mark.parametrize("size", [(264, 384), (520, 640), (528, 768), (72, 8)])
+def test_a_mask_finds_the_rows_of_tokens_at_every_level(size):
+    mask = torch.zeros(1, 1, size[1], size[0])
+    mask[..., : size[1] // 2, :] = 1
+    width, height = size[0] // 8, size[1] // 8
+    for _ in range(4):
+        told = mask_for(mask, torch.zeros(1, height * width, 2))
+        assert torch.equal(told, mask_for(mask, torch.zeros(1, 2, height, width)).flatten(2).transpose(1, 2))
+        width, height = -(-width // 2), -(-height // 2)
+    with pytest.raises(HackamoreError, match="fits nothing"):
+        mask_for(mask, torch.zeros(1, 7, 2))
+
+
+def test_a_mask_on_a_pooling_control_says_where_it_acts(sd1, branch):
+    left = torch.zeros(1, 1, 64, 64)
+    left[..., :32] = 1
+    branch.pools = True
+    try:
+        told = say(sd1, branch.unit(HINT, mask=left))
+    finally:
+        branch.pools = False
+    assert float(told.skips[0][1][..., 4:].abs().max()) == 0
+    assert float(told.skips[0][1][..., :4].abs().min()) > 0
 
 
 def test_residuals_of_different_sites_add_up():

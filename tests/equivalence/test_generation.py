@@ -1,6 +1,6 @@
 """img2img, inpainting and the second pass: the latents of diffusers' pipelines, given the posterior's mode.
 
-Their pipelines draw from the autoencoder's posterior; ours take its mode, so that a picture is encoded alike every time.
+Their pipelines draw from the posterior; ours take its mode, so that a picture is encoded alike every time.
 Here theirs are handed the mode.
 """
 

@@ -15,6 +15,7 @@ from hackamore.controls.reference import reference_control
 from hackamore.controls.xs import new_xs
 from hackamore.core.errors import HackamoreError
 from hackamore.core.residuals import Residuals
+from hackamore.generate import check, generate
 from tests.attached_models import HINT, made, stirred, write_ip_adapter
 from tests.conftest import randomise
 
@@ -278,3 +279,28 @@ def test_a_reference_is_what_plain_attention_over_both_makes_of_it(sd1):
         inside.unet.get_submodule(path).register_forward_hook(lambda *told: kept.append(told[2]))
         inside.predict(X, t, text)
     torch.testing.assert_close(kept[0], expected, rtol=0, atol=1e-5)
+
+
+def test_two_references_add_up_in_either_order(sd1):
+    control, text = reference_control(sd1), sd1.encode_text(PROMPTS)
+    a, b = control.unit(HINT, fidelity=0.0), control.unit(1 - HINT, fidelity=0.0)
+    both, other, alone = (composed(sd1, *told, text=text) for told in ((a, b), (b, a), (b,)))
+    assert (both - other).abs().max() <= 1e-5
+    assert (both - alone).abs().max() >= 1e-3
+
+
+@pytest.mark.parametrize("size", [(64, 96), (104, 136)])
+def test_masks_reach_what_acts_inside_at_any_size(sd1, size):
+    hint = torch.rand(1, 3, size[1], size[0])
+    mask = torch.ones(1, 1, size[1], size[0])
+    mask[..., : size[1] // 2, :] = 0
+    unit = reference_control(sd1).unit(hint, mask=mask)
+    latents = generate(sd1, "a lake", controls=[unit], size=size, steps=1, seed=1, scheduler="ddim").latents
+    assert latents.isfinite().all()
+
+
+def test_a_fidelity_that_is_no_number_is_refused_before_any_work(sd1):
+    from hackamore.controls.unit import Unit
+
+    with pytest.raises(HackamoreError, match="fidelity is out of range"):
+        check(sd1, ["a lake"], controls=[Unit(reference_control(sd1), HINT, fidelity="x")], size=(64, 64))

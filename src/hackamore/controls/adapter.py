@@ -119,6 +119,11 @@ class Adapter(nn.Module):
         """For each level, whether it begins by halving the size."""
         return (False, *(after.stride > before.stride for before, after in pairwise(self.places)))
 
+    @property
+    def outputs(self) -> int:
+        """How many layer weights it has: one a feature."""
+        return len(self.places)
+
     def prepare(self, hint: Tensor) -> tuple[Tensor, ...]:
         """Run the adapter on the hint, N×3×H×W in [0, 1]: once per generation. Its features, the first level's first.
 

@@ -13,6 +13,7 @@ from hackamore.bases.base import Sites, Text
 from hackamore.bases.tokens import PATCH, pack, places_of
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError, unknown_name
+from hackamore.core.image import Size
 from hackamore.core.residuals import Residuals, Rule
 
 TYPES = ("canny", "tile", "depth", "blur", "pose", "gray", "lq")
@@ -70,10 +71,20 @@ class BlockControl(nn.Module):
         """Bind the control to a hint; scale, window, schedule and mask as in :class:`Unit`."""
         return Unit(self, hint, **settings)
 
+    @property
+    def outputs(self) -> int:
+        """How many layer weights it has: one a block of its own."""
+        return len(self.net.controlnet_blocks) + len(getattr(self.net, "controlnet_single_blocks", ()))
+
+    def check(self, size: Size, type: str | int | None = None, hidden: Tensor | None = None) -> None:  # noqa: A002
+        """Raise :class:`HackamoreError` where it is not told what it has to know."""
+        if "hidden" in self.options and hidden is None:
+            raise HackamoreError(f"{self.name} fills what is hidden, and is not told what is", expected="hidden=MASK")
+
     def _with_gaps(self, pictures: Tensor, hidden: Tensor | None) -> Tensor:
         """Latents of pictures whose hidden parts became −1, and one channel more: 1 where nothing is hidden."""
-        if hidden is None:
-            raise HackamoreError(f"{self.name} fills what is hidden, and is not told what is", expected="hidden=MASK")
+        self.check((0, 0), hidden=hidden)
+        assert hidden is not None
         covered = hidden.to(pictures.device) > 0.5
         latents: Tensor = self.base.encode(torch.where(covered, -1.0, pictures))
         kept = 1 - F.interpolate(covered.to(latents), latents.shape[-2:])
@@ -179,6 +190,12 @@ class FluxControl(BlockControl):
             number = self._number(type)
             made["type"] = self.net.controlnet_mode_embedder.weight[None, number : number + 1]
         return made
+
+    def check(self, size: Size, type: str | int | None = None, hidden: Tensor | None = None) -> None:  # noqa: A002
+        """Raise :class:`HackamoreError` for a ``type`` that it does not have, too."""
+        super().check(size, type, hidden)
+        if "type" in self.options:
+            self._number(type)
 
     def _number(self, told: str | int | None) -> int:
         """The number of a condition; raises :class:`HackamoreError` for one that the control does not have."""

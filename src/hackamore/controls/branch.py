@@ -67,6 +67,11 @@ class Branch(nn.Module):
         """The floating-point type of its weights."""
         return self.zero_mid.weight.dtype
 
+    @property
+    def outputs(self) -> int:
+        """How many layer weights it has: one a skip, and one for the mid block."""
+        return len(self.sites.skips) + 1
+
     def prepare(self, hint: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Encode the hint, N×3×H×W in [0, 1]: once per generation, not at every step.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hackamore.bases.catalog import MEADOW
-from hackamore.core.errors import unknown_name
+from hackamore.core.errors import HackamoreError, unknown_name
 
 ALONE: dict[str, str] = {"reference": "reference:reference_control"}
 """Controls that are in no file: name → what makes them for a base."""
@@ -30,6 +30,8 @@ def load_control(name: str | Path, base: Any, **options: Any) -> Any:
     from hackamore.controls.formats.table import read_control
 
     if str(name) in ALONE:
+        if options:
+            raise HackamoreError(f"{name} is loaded without options", received=", ".join(options))
         module, made_by = ALONE[str(name)].split(":")
         return getattr(import_module(f"hackamore.controls.{module}"), made_by)(base)
     known = embedded()

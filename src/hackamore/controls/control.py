@@ -16,6 +16,8 @@ class AnyControl(Protocol):
     """What every control has.
 
     ``options``: names of what its units may further be told (``hidden``, ``type`` …), handed to ``prepare``.
+    ``outputs``: how many layer weights it has. ``check(size, **options)``: raises for what ``prepare`` would refuse.
+    ``spatial``: whether its hint says where things are. All of these where a control has them.
     ``pools``: shuffle controls, which act on the conditional half only. ``reads_prompt``: whether its units can have a
     prompt of their own (those that are attached cannot).
     """

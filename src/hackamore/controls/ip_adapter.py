@@ -16,7 +16,7 @@ from hackamore.controls.control import Voice
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
-from hackamore.core.image import from_hint, resize, to_hint
+from hackamore.core.image import Size, from_hint, resize, to_hint
 
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of the pictures that CLIP was trained on, RGB in [0, 1] (Radford et al. 2021)."""
@@ -48,6 +48,15 @@ class IPAdapter(nn.Module):
         self.to_v = nn.ModuleList(nn.Linear(text, channels, bias=False) for channels in inside)
         self._encoders: dict[Path, Any] = {}
         self.to(base.device, base.dtype)
+
+    @property
+    def outputs(self) -> int:
+        """How many layer weights it has: as a ControlNet for the same base."""
+        return len(self.sites.skips) + 1
+
+    def check(self, size: Size, encoder: Path | str | None = None) -> None:
+        """Raise :class:`HackamoreError` when there is no image encoder that fits."""
+        self.encoder(encoder)
 
     @torch.no_grad()
     def prepare(self, hint: Tensor, encoder: Path | str | None = None) -> dict[str, list[Tensor]]:

@@ -15,6 +15,7 @@ from hackamore.bases.walk import Part, original_names
 from hackamore.controls.control import Voice
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
+from hackamore.core.image import Size
 
 PREFIX = "lllite_unet_"
 SHIFTED = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn2.to_q")
@@ -89,17 +90,25 @@ class LLLite(nn.Module):
         self.parts = nn.ModuleDict({name: LLLitePart(shape) for name, shape in shapes.items()})
         self.to(base.device, base.dtype)
 
+    @property
+    def outputs(self) -> int:
+        """How many layer weights it has: as a ControlNet for the same base."""
+        return len(self.sites.skips) + 1
+
+    def check(self, size: Size) -> None:
+        """Raise :class:`HackamoreError` for a size that its deepest part cannot take."""
+        multiple = 8 * 2 ** max(place.level for place in self.places.values())
+        if size[0] % multiple or size[1] % multiple:
+            raise HackamoreError(
+                f"the control {self.name} cannot take a hint of this size",
+                received=f"{size[0]}×{size[1]}",
+                expected=f"width and height that are multiples of {multiple}",
+            )
+
     def prepare(self, hint: Tensor) -> dict[str, Tensor]:
         """Encode the hint, N×3×H×W in [0, 1], for each part: once per generation. Their networks know [−1, 1]."""
         weight = next(self.parameters())
-        deepest = max(place.level for place in self.places.values())
-        multiple = 8 * 2**deepest
-        if hint.shape[-1] % multiple or hint.shape[-2] % multiple:
-            raise HackamoreError(
-                f"the control {self.name} cannot take a hint of this size",
-                received=f"{hint.shape[-1]}×{hint.shape[-2]}",
-                expected=f"width and height that are multiples of {multiple}",
-            )
+        self.check((hint.shape[-1], hint.shape[-2]))
         signed = hint.to(weight.device, weight.dtype) * 2 - 1
         parts: dict[str, Any] = dict(self.parts.items())
         return {name: part.encode(signed) for name, part in parts.items()}

@@ -50,6 +50,10 @@ def check_unit(unit: Unit, base: Base, size: Size, pictures: int) -> None:
                 received=f"{value.shape[3]}×{value.shape[2]}",
                 expected=f"{size[0]}×{size[1]}",
             )
+    if (outputs := getattr(control, "outputs", None)) is not None:
+        unit.layer_weights(outputs)
+    if (own := getattr(control, "check", None)) is not None:
+        own(size, **unit.options)
     for name, value in (told | {"hint": unit.hint}).items():
         if value is not None and len(value) not in (1, pictures):
             raise HackamoreError(

@@ -15,6 +15,7 @@ from hackamore.controls.attention import Kept, add, attended, keep
 from hackamore.controls.control import Voice
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
+from hackamore.core.image import LEAST_SIDE, Size
 
 SEED = 0
 """Of the noise on the reference: the same for every picture and step, so that no picture depends on its batch."""
@@ -39,9 +40,23 @@ class Reference:
         self.sites: Sites = base.sites
         self.sha256: dict[str, str] = {}
         self._base = base
+        self.outputs = len(base.sites.skips) + 1
+
+    def check(self, size: Size, fidelity: Any = FIDELITY) -> None:
+        """Raise :class:`HackamoreError` for a ``fidelity`` out of range."""
+        _checked(fidelity)
 
     def prepare(self, hint: Tensor, fidelity: float = FIDELITY) -> dict[str, Any]:
-        """The latents of the picture N×3×H×W in [0, 1], and the noise that it gets."""
+        """The latents of the picture N×3×H×W in [0, 1], and the noise that it gets.
+
+        Raises :class:`HackamoreError` for a picture of less than 8 pixels a side.
+        """
+        if min(hint.shape[-2:]) < LEAST_SIDE:
+            raise HackamoreError(
+                "the picture to refer to is too small",
+                received=f"{hint.shape[-1]}×{hint.shape[-2]}",
+                expected=f"at least {LEAST_SIDE} pixels a side",
+            )
         latents = self._base.encode(hint * 2 - 1)
         noise = torch.randn((1, *latents.shape[1:]), generator=torch.Generator().manual_seed(SEED))
         return {"latents": latents, "noise": noise.to(latents), "fidelity": float(fidelity)}
@@ -52,7 +67,6 @@ class Reference:
         The picture itself runs through the base without any attached control.
         """
         alone, base = _without_hooks(base.view().unet), base.view()
-        outputs = len(base.sites.skips) + 1
         banks: list[Kept] = []
         for place in attentions(base.unet):
             if place.own:
@@ -61,7 +75,7 @@ class Reference:
                 banks.append(seen)
                 attention, own = base.unet.get_submodule(place.path), Kept()
                 keep(attention, ("to_q", "to_k", "to_v"), own, voice)
-                add(attention, _Sight(voice, own, seen, attention.heads, place.site, outputs), voice)
+                add(attention, _Sight(voice, own, seen, attention.heads, place.site, self.outputs), voice)
         alphas = _alphas(base.scheduler_config)
         base.unet.register_forward_pre_hook(partial(_look, alone, alphas, voice), with_kwargs=True)
         return base
@@ -98,7 +112,7 @@ class _Sight:
         halves = len(query) // len(self.seen["to_k"])
         theirs_key, theirs_value = (torch.cat([self.seen.pop(name)] * halves) for name in ("to_k", "to_v"))
         heard = attended(query, torch.cat([key, theirs_key], 1), torch.cat([value, theirs_value], 1), self.heads)
-        change = heard - result
+        change = heard - attended(query, key, value, self.heads)  # not the result, which others may have changed
         change[: self.voice.unconditional] *= 1 - self.voice.prepared["fidelity"]
         return self.voice.say(change, self.site, self.outputs)
 

@@ -15,6 +15,7 @@ from hackamore.controls.branch import Branch, new_control
 from hackamore.controls.union_types import PUBLISHED, type_named
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
+from hackamore.core.image import Size
 from hackamore.core.residuals import Residuals
 
 EMBEDDED = 256
@@ -119,6 +120,15 @@ class Union(nn.Module):
     def dtype(self) -> torch.dtype:
         """The floating-point type of its weights."""
         return self.branch.dtype
+
+    @property
+    def outputs(self) -> int:
+        """How many layer weights it has."""
+        return self.branch.outputs
+
+    def check(self, size: Size, type: str | int | None = None, hidden: Tensor | None = None) -> None:  # noqa: A002
+        """Raise :class:`HackamoreError` for a ``type`` that it does not know."""
+        self.number(type)
 
     def prepare(
         self,

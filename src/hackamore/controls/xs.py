@@ -81,6 +81,11 @@ class XS(nn.Module):
             self.up_connections.append(_Decoder([(skips.pop(), width) for width in hidden]))
         self.to(base.device, base.dtype)
 
+    @property
+    def outputs(self) -> int:
+        """How many layer weights it has: as a ControlNet for the same base."""
+        return len(self.sites.skips) + 1
+
     def prepare(self, hint: Tensor) -> Tensor:
         """Encode the hint, N×3×H×W in [0, 1]: once per generation."""
         weight = self.conv_in.weight

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hackamore.core.errors import HackamoreError
+
 Rule = Literal["share", "run", "turn"]
 
 
@@ -69,8 +71,8 @@ class Residuals:
         return self.mapped(lambda x, _: x * mask_for(mask, x))
 
     def pooled(self) -> Residuals:
-        """Every map N×C×h×w averaged over its pixels, N×C×1×1 (shuffle controls)."""
-        return self.mapped(lambda x, _: x.mean((2, 3), keepdim=True))
+        """Every map N×C×h×w averaged over its pixels, the same at each of them (shuffle controls)."""
+        return self.mapped(lambda x, _: x.mean((2, 3), keepdim=True).expand_as(x))
 
     def behind(self, rows: int) -> Residuals:
         """The same for a batch with ``rows`` further rows before it, to which nothing is said."""
@@ -84,12 +86,21 @@ class Residuals:
 
 
 def mask_for(mask: Tensor, x: Tensor) -> Tensor:
-    """``mask`` N×1×H×W resampled by area to the pixels of ``x`` N×C×h×w, or to its tokens N×L×C, as N×L×1."""
+    """``mask`` N×1×H×W resampled by area to the pixels of ``x`` N×C×h×w, or to its tokens N×L×C, as N×L×1.
+
+    Tokens are pixels of the picture halved so many times, each time rounded up, as U-Nets and patches halve it.
+    """
     mask = mask.to(x.device, x.dtype)
     if x.ndim == 4:
         return F.adaptive_avg_pool2d(mask, (x.shape[-2], x.shape[-1]))
-    height = max(1, round((x.shape[1] * mask.shape[-2] / mask.shape[-1]) ** 0.5))
-    return F.adaptive_avg_pool2d(mask, (height, x.shape[1] // height)).flatten(2).transpose(1, 2)
+    height, width = mask.shape[-2:]
+    while height * width > x.shape[1]:
+        height, width = -(-height // 2), -(-width // 2)
+    if height * width != x.shape[1]:
+        raise HackamoreError(
+            "the mask fits nothing that the control says", received=f"{mask.shape[-1]}×{mask.shape[-2]}"
+        )
+    return F.adaptive_avg_pool2d(mask, (height, width)).flatten(2).transpose(1, 2)
 
 
 def spread_over(outputs: Sequence[Tensor], sites: int, rule: Rule) -> tuple[Tensor, ...]:
