@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from hackamore.evaluation.verify import verify as verify
     from hackamore.generate import generate as generate
     from hackamore.generate import replay as replay
+    from hackamore.sampling.tiles import Tile as Tile
+    from hackamore.sampling.upscale import Upscale as Upscale
     from hackamore.training.api import train as train
     from hackamore.worlds import render as render_world  # noqa: F401
 
@@ -44,7 +46,9 @@ _HOMES = {
     "Judge": "evaluation.verify",
     "Recipe": "core.recipe",
     "Residuals": "core.residuals",
+    "Tile": "sampling.tiles",
     "Unit": "controls.unit",
+    "Upscale": "sampling.upscale",
     "annotate": "annotators.catalog",
     "best_of": "evaluation.verify",
     "generate": "generate",

@@ -8,6 +8,7 @@ from hackamore.annotators.canny import Canny
 from hackamore.annotators.hinting import hint_for
 from hackamore.controls.branch import new_control
 from hackamore.controls.catalog import load_control
+from hackamore.controls.union import new_union
 from hackamore.core import palette
 from hackamore.core.errors import HackamoreError
 from hackamore.core.recipe import read_recipe
@@ -178,3 +179,11 @@ def test_a_segmentation_kept_as_jpeg_has_a_figure_and_one_of_another_palette_has
     assert Judge([unit]).figures(painted.picture)[0]["seg agreement"] > 0.4
     other = control.unit(palette.ADE20K.paint(np.full((64, 64), 40, np.uint8)))
     assert "no control-fidelity figure" in Judge([other]).notices[0]
+
+
+def test_a_unions_hint_is_judged_as_the_type_that_it_is(meadow, edges, hint):
+    unit = new_union(meadow, ("depth", "canny")).unit(hint, type="canny")
+    result = verify(generate(meadow, PROMPT, controls=[unit], **SETTINGS), Judge([unit]))
+    told = result.images[0].recipe.units[0].fidelity
+    same = verify(generate(meadow, PROMPT, controls=[edges.unit(hint, scale=0)], **SETTINGS), Judge([edges.unit(hint)]))
+    assert told == same.images[0].recipe.units[0].fidelity  # a fresh union says nothing

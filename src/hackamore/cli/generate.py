@@ -192,10 +192,11 @@ def _judge(specs: list[Any], units: list[Any], hinted: list[list[Any]], best_of:
 
     The annotators' parameters are his too where he reads back the same kind of hint.
     """
+    from hackamore.controls.place import kind_of
     from hackamore.evaluation.verify import Judge, check_choice, check_target
 
     parameters = [
-        annotator_parameters(spec) if unit.control.condition == spec.kind and not spec.unit.get("hint") else {}
+        annotator_parameters(spec) if kind_of(unit) == spec.kind and not spec.unit.get("hint") else {}
         for spec, unit in zip(specs, units, strict=True)
     ]
     judge = Judge(units, parameters, [hints[0].people if len(hints) == 1 else None for hints in hinted])

@@ -11,6 +11,7 @@ import torch
 
 from hackamore.annotators.recognise import in_palette
 from hackamore.bases.base import Base
+from hackamore.controls.place import kind_of
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture
@@ -48,7 +49,7 @@ class Judge:
     ) -> None:
         told, shown = parameters or [{}] * len(units), people or [None] * len(units)
         self.hints: list[Sequence[Reading]] = [
-            [who] if who is not None and unit.control.condition == "pose" else unit.pictures
+            [who] if who is not None and kind_of(unit) == "pose" else unit.pictures
             for unit, who in zip(units, shown, strict=True)
         ]
         self.scores = [
@@ -56,7 +57,7 @@ class Judge:
             for unit, words, who in zip(units, told, shown, strict=True)
         ]
         self.notices = [
-            f"{unit.control.name} has no control-fidelity figure (kind {unit.control.condition or 'unknown'})"
+            f"{unit.control.name} has no control-fidelity figure (kind {kind_of(unit) or 'unknown'})"
             for unit, known in zip(units, self.scores, strict=True)
             if not known
         ]
@@ -221,9 +222,9 @@ def search(probe: Callable[[float], float], target: float, score: Score) -> floa
 
 def _readable(unit: Unit, people: People | None) -> bool:
     """Whether the hint can be compared at all: of a pose the people must be known, a segmentation be the worlds'."""
-    if unit.control.condition == "pose":
+    if kind_of(unit) == "pose":
         return people is not None
-    return unit.control.condition != "seg" or all(in_palette(hint, WORLDS) > 0.5 for hint in unit.pictures)
+    return kind_of(unit) != "seg" or all(in_palette(hint, WORLDS) > 0.5 for hint in unit.pictures)
 
 
 def _silent_prefix(unit: Unit, steps: int) -> Prefix | None:
@@ -233,7 +234,7 @@ def _silent_prefix(unit: Unit, steps: int) -> Prefix | None:
 
 
 def _scores(unit: Unit, parameters: Mapping[str, Any]) -> tuple[Score, ...]:
-    kind = unit.control.condition
+    kind = kind_of(unit)
     if kind not in KINDS:
         return ()
     return scores(kind, **({} if kind in ("seg", "pose") else parameters))
