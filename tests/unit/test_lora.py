@@ -1,6 +1,7 @@
 """LoRA files on a base equal diffusers' pipelines, in each layout, alone, together and beside a control."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -37,10 +38,10 @@ PIPELINES = {
 def layers(base, seed):
     """Random layers for some of the attentions of the U-Net and of the text encoders: name → (down, up)."""
     generator = torch.Generator().manual_seed(seed)
-    made = {}
+    made, wanted = {}, ("attn1.to_q", "attn2.to_k", "attn2.to_out.0", "q_proj", "out_proj", "fc1")
     for part, network in base.parts().items():
         for name, layer in network.named_modules():
-            if part != "vae" and name.endswith(("attn1.to_q", "attn2.to_k", "attn2.to_out.0", "q_proj", "fc1")):
+            if part != "vae" and name.endswith(wanted):
                 down = torch.randn(RANK, layer.in_features, generator=generator) * 0.3
                 made[f"{part}.{name}"] = (down, torch.randn(layer.out_features, RANK, generator=generator) * 0.3)
     return made
@@ -208,7 +209,14 @@ def wrong(tmp_path, kind, file):
         elif kind == "control":
             tensors["lora_controlnet"] = torch.zeros(1)
         elif kind == "layer":
-            tensors[first.replace("down_blocks.", "down_blocks.9")] = tensors[first].clone()
+            pair = {key: value for key, value in tensors.items() if key.startswith(first.partition(".lora_")[0])}
+            tensors |= {key.replace("down_blocks.", "down_blocks.9"): value.clone() for key, value in pair.items()}
+        elif kind == "rank":
+            tensors[first] = tensors[first][:1].clone()
+        elif kind == "scalar":
+            tensors[first] = torch.zeros(())
+        elif kind == "whole":
+            tensors[first] = tensors[first].to(torch.int8)
         save_file(tensors, path)
     return path
 
@@ -222,7 +230,10 @@ def wrong(tmp_path, kind, file):
         ("dora", "DoRA"),
         ("loha", "LoHa"),
         ("control", "Control-LoRA"),
-        ("layer", "does not fit"),
+        ("layer", "does not fit the base"),
+        ("rank", "does not fit together"),
+        ("scalar", "does not fit together"),
+        ("whole", "lora_A.weight of type int8"),
         ("flux", "does not fit"),
     ],
 )
@@ -231,6 +242,60 @@ def test_wrong_files_are_refused_in_one_sentence(sd1, files, tmp_path, kind, wor
     file = in_peft(made, tmp_path / "unet.safetensors")
     with pytest.raises(HackamoreError, match=words):
         with_loras(sd1, [(wrong(tmp_path, kind, file), 1.0)])
+
+
+@pytest.mark.parametrize("half", ["down|lora_A", "up|lora_B"])
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_half_a_pair_is_named(sd1, files, tmp_path, layout, half):
+    tensors = load_file(files["sd1", layout])
+    lost = next(key for key in tensors if re.search(rf"({half})\.weight$", key))
+    del tensors[lost]
+    save_file(tensors, tmp_path / "half.safetensors")
+    with pytest.raises(HackamoreError, match=r"without the (first|second) .* half of its pair"):
+        with_loras(sd1, [(tmp_path / "half.safetensors", 1.0)])
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("family", list(PIPELINES))
+def test_what_the_text_encoder_has_not_is_named(request, tmp_path, family, layout):
+    base = request.getfixturevalue(family)
+    made = {name: pair for name, pair in layers(base, 3).items() if name.startswith("text_encoder.")}
+    name, (down, up) = next(iter(made.items()))
+    wrong = {
+        "no layer .*9.* in text_encoder": made | {name.replace("layers.0", "layers.9"): (down.clone(), up.clone())},
+        "in text_encoder: .* for ": made | {name: (down[:, 1:].clone(), up)},
+    }
+    for words, pairs in wrong.items():
+        with pytest.raises(HackamoreError, match=rf"(?s)does not fit the base.*{words}"):
+            with_loras(base, [(LAYOUTS[layout](pairs, tmp_path / "text.safetensors"), 1.0)])
+
+
+@pytest.mark.parametrize("kept", ["q_proj", "q_proj|fc1"])
+def test_layers_that_diffusers_would_leave_out_are_named(sd1, tmp_path, kept):
+    made = {name: pair for name, pair in layers(sd1, 3).items() if re.search(rf"text_encoder.*({kept})$", name)}
+    with pytest.raises(HackamoreError, match=r"to_q_lora\.down\.weight in text_encoder, a name that"):
+        with_loras(sd1, [(in_kohya(made, tmp_path / "text.safetensors"), 1.0)])
+
+
+@pytest.mark.parametrize("family", list(PIPELINES))
+def test_more_files_on_top(request, files, tmp_path, family):
+    base = request.getfixturevalue(family)
+    first, second = files[family, "peft"], in_kohya(layers(base, 9), tmp_path / "other.safetensors")
+    one, both = with_loras(base, [(first, 0.7)]), with_loras(base, [(first, 0.7), (second, -0.4)])
+    alone = ours(one)
+    assert torch.equal(ours(with_loras(one, [(second, -0.4)])), ours(both))
+    assert torch.equal(ours(one), alone)
+    assert not torch.equal(ours(both), alone)
+
+
+def test_two_files_of_one_name(sd1_folder, sd1, files, tmp_path):
+    first = files["sd1", "peft"]
+    (tmp_path / "same").mkdir()
+    other, same = in_peft(layers(sd1, 9), tmp_path / first.name), tmp_path / "same" / first.name
+    same.write_bytes(first.read_bytes())
+    with pytest.raises(HackamoreError, match=f"two different files .* named {first.name}"):
+        load_base(sd1_folder, device="cpu", loras=[(first, 0.5), (other, 0.5)])
+    assert with_loras(sd1, [(first, 0.5), (same, 0.5)]).loras == {"lora0": 0.5, "lora1": 0.5}
 
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))

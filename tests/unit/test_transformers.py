@@ -290,6 +290,13 @@ def test_files_that_are_no_lora_of_the_base_are_refused(base, tmp_path):
         "decomposed": {f"{layer}.lora_A.weight": down, f"{layer}.dora_scale": up},
         "no layer": {"transformer.blocks.9.to_q.lora_A.weight": down, "transformer.blocks.9.to_q.lora_B.weight": up},
         "for (32, 32)": {f"{layer}.lora_A.weight": torch.zeros(2, 48), f"{layer}.lora_B.weight": up},
+        "without the second": {f"{layer}.lora_A.weight": down},
+        "in text_encoder: (2, 9) for": {
+            f"{layer}.lora_A.weight": down,
+            f"{layer}.lora_B.weight": up,
+            "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight": torch.zeros(2, 9),
+            "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_B.weight": up.clone(),
+        },
         "tensors of unet": {"unet.to_q.lora_A.weight": down, "unet.to_q.lora_B.weight": up},
     }
     for words, tensors in wrong.items():
@@ -297,6 +304,20 @@ def test_files_that_are_no_lora_of_the_base_are_refused(base, tmp_path):
         with pytest.raises(HackamoreError) as told:
             with_transformer_loras(base, [(tmp_path / "wrong.safetensors", 1.0)])
         assert words in str(told.value)
+
+
+def test_more_files_on_top(base, tmp_path):
+    wide = base.transformer.transformer_blocks[0].attn.to_q.weight.shape[0]
+    files = []
+    for k in range(2):
+        pair = {"A": torch.randn(2, wide), "B": torch.randn(wide, 2)}
+        made = {f"transformer.transformer_blocks.0.attn.to_q.lora_{half}.weight": pair[half] for half in pair}
+        save_file(made, tmp_path / f"{k}.safetensors")
+        files.append((tmp_path / f"{k}.safetensors", 0.5 + k))
+    one = with_transformer_loras(base, files[:1])
+    alone = run(one)
+    assert torch.equal(run(with_transformer_loras(one, files[1:])), run(with_transformer_loras(base, files)))
+    assert torch.equal(run(one), alone)
 
 
 def test_only_so_many_blocks_can_be_copied(base):

@@ -70,3 +70,15 @@ def put(base: Any, name: str, network: torch.nn.Module) -> None:
         base.encoders = encoders | {name: replace(encoders[name], network=network)}
     else:
         setattr(base, name, network)
+
+
+def remember(hashes: dict[str, str], kind: str, file: Path) -> None:
+    """Write down a file's SHA-256 as ``kind/name``; raises :class:`HackamoreError` for a second file of that name.
+
+    The same content may come twice.
+    """
+    digest = sha256(file)
+    if hashes.setdefault(f"{kind}/{file.name}", digest) != digest:
+        raise HackamoreError(
+            f"two different files of the kind {kind} are named {file.name}", received=file, remedy="rename one of them"
+        )

@@ -21,7 +21,6 @@ from hackamore.core.residuals import Residuals
 DYNAMIC_SHIFT = {"sd3": 1.16, "flux": 1.15}
 """The largest shift where a scheduler's configuration names none."""
 
-
 Same = TypeVar("Same", bound="TransformerBase")
 
 
@@ -29,7 +28,7 @@ class TransformerBase:
     """What SD3 and FLUX have in common; see :class:`hackamore.bases.base.Base`.
 
     ``bare`` is the transformer as published, where :attr:`transformer` has LoRA layers or hooks inside; it shares its
-    weights.
+    weights. ``loras``: the scales of its LoRA files, by their adapters' names, in their order.
     """
 
     family = ""
@@ -39,6 +38,7 @@ class TransformerBase:
     absent: tuple[str, ...] = ()
     """The text encoders it could have and has not."""
     options: dict[str, Any]
+    loras: dict[str, float]
     device: torch.device
     """Where it computes."""
 
@@ -56,7 +56,7 @@ class TransformerBase:
     ) -> None:
         self.name, self.transformer, self.vae, self.encoders = name, transformer, vae, encoders
         self.scheduler_config, self.scheduler, self.guidance = scheduler_config, scheduler, guidance
-        self.sha256, self.options = hashes or {}, {}
+        self.sha256, self.options, self.loras = hashes or {}, {}, {}
         self.bare, self.device = transformer, transformer.device
         for network in self.parts().values():
             network.requires_grad_(False).eval()

@@ -28,6 +28,7 @@ class UNetBase:
     SDXL has a second text encoder and tokenizer; with ``zeros_for_empty`` its empty negative prompt is all zeros.
     ``clip_skip`` leaves out so many of the last layers of the text encoders (1: all but the last).
     ``bare`` is the U-Net as published, where :attr:`unet` has LoRA layers or hooks inside; it shares its weights.
+    ``loras``: the scales of its LoRA files, by their adapters' names, in their order.
     """
 
     distilled = False
@@ -56,6 +57,7 @@ class UNetBase:
         self.zeros_for_empty, self.clip_skip = zeros_for_empty, 0
         self.scheduler_config, self.sha256 = scheduler_config, hashes or {}
         self.options: dict[str, Any] = {}
+        self.loras: dict[str, float] = {}
         for network in self.parts().values():
             network.requires_grad_(False).eval()
         width = unet.config.cross_attention_dim

@@ -57,6 +57,16 @@ class WeightsFile:
         """How many numbers the tensors whose keys begin with ``prefix`` hold together."""
         return sum(math.prod(shape) for key, shape in self.shapes.items() if key.startswith(prefix))
 
+    def check_floating(self, keys: Iterable[str]) -> None:
+        """Raise :class:`HackamoreError` naming the first of ``keys`` whose numbers are whole (quantised, no scales)."""
+        for key in keys:
+            if not self.dtypes[key].startswith(("float", "bfloat")):
+                raise HackamoreError(
+                    f"{self.path} holds weights that are no floating-point numbers",
+                    received=f"{key} of type {self.dtypes[key]}",
+                    expected="fp32, fp16, bf16 or fp8; quantised weights are not supported",
+                )
+
     def tensors(self, keys: Iterable[str] | None = None) -> dict[str, Tensor]:
         """The tensors of ``keys`` (all where none are named), mapped from disk: they take memory when they are used."""
         wanted = self.shapes if keys is None else keys
