@@ -94,6 +94,15 @@ def test_the_second_pass_has_hints_made_anew(sd1, branch):
     assert (result.latents[1] - alone.latents[0]).abs().max() <= 1e-4
 
 
+def test_a_negative_prompt_that_is_not_heard_is_told(sd1):
+    told = {"seed": 1, "size": (64, 64), "steps": 1}
+    plain = generate(sd1, "a red circle", guidance=1, **told)
+    unheard = generate(sd1, "a red circle", guidance=1, negative="a lake", **told)
+    assert plain.notices == generate(sd1, "a red circle", negative="a lake", **told).notices == []
+    assert unheard.notices == ["the negative prompt is not heard: guidance 1 makes no second pass for it"]
+    assert torch.equal(plain.latents, unheard.latents)
+
+
 def test_hints_that_are_given_once_are_resized_for_the_second_pass_and_that_is_said(sd1, branch):
     lines = torch.zeros(1, 3, 64, 64)
     lines[:, :, 20] = 1

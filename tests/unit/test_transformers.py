@@ -207,6 +207,11 @@ def test_dev_is_told_its_guidance(flux):
     assert (run(flux, guidance=1.0) - run(flux, guidance=5.0)).abs().max() > 1e-3
 
 
+def test_a_distilled_base_hears_no_negative_prompt_and_that_is_told(flux):
+    made = generate(flux, PROMPT, negative="a lake, " * 400, seed=5, size=SIZE, steps=1)
+    assert made.notices == ["the negative prompt is not heard: this base has no second pass for it"]
+
+
 def test_words_that_t5_does_not_see_are_told(base):
     assert base.words_lost(PROMPT) == ""
     assert base.words_lost("a red circle " * 400).endswith("a red circle")

@@ -67,7 +67,7 @@ class Plan:
     @property
     def guided(self) -> bool:
         """Whether each step runs for the negative prompt too."""
-        return self.guidance != 1 and not self.base.distilled
+        return is_guided(self.base, self.guidance)
 
     @property
     def flow(self) -> bool:
@@ -80,6 +80,11 @@ class Plan:
         begun = tuple(None if x is None else x.numpy().tobytes() for x in (first.init, first.mask))
         told = (tuple(self.prompts), self.negative, self.seed, self.guidance, self.scheduler)
         return (*told, first.size, first.steps, first.strength, first.boxes, *begun)
+
+
+def is_guided(base: Base, guidance: float) -> bool:
+    """Whether a step is made of two passes, one of them for the negative prompt."""
+    return guidance != 1 and not base.distilled
 
 
 def multiple_of(base: Base) -> int:
@@ -132,7 +137,11 @@ def make_plan(
         passes.append(
             _pass(base, scheduler, run, units, tile, began, hidden, "upscale strength" if number else "strength")
         )
-    notices += _notices(base, [*dict.fromkeys([*prompts, negative])], passes)
+    heard = negative if is_guided(base, guidance) else ""
+    if heard != negative:
+        reason = "this base has no second pass for it" if base.distilled else "guidance 1 makes no second pass for it"
+        notices.append(f"the negative prompt is not heard: {reason}")
+    notices += _notices(base, [*dict.fromkeys([*prompts, heard])], passes)
     told = (tuple(passes), strength, upscale, tile, tuple(notices))
     return Plan(base, list(prompts), negative, seed, guidance, scheduler, *told)
 
