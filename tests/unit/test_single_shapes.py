@@ -71,7 +71,8 @@ def texts_of(family):
 
 
 def file_of(tensors):
-    return WeightsFile(None, {key: tuple(value.shape) for key, value in tensors.items()}, {}, pickled=tensors)
+    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    return WeightsFile(None, shapes, dict.fromkeys(shapes, "float32"), pickled=tensors)
 
 
 def same(mine, theirs):

@@ -192,6 +192,26 @@ def test_missing_extra_and_misshapen_tensors_are_named(tmp_path, tokens, origina
     assert "has wrong shapes: 1 tensors" in refused(wrong, **told)
 
 
+@pytest.mark.parametrize(
+    ("family", "key"),
+    [
+        ("sd1", f"{UNET}output_blocks.3.0.in_layers.2.weight"),
+        ("sd1", "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight"),
+        ("sd1", "first_stage_model.decoder.conv_in.weight"),
+        ("flux", "double_blocks.0.img_attn.qkv.weight"),
+        ("flux", "double_blocks.0.img_mlp.0.weight"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64])
+def test_whole_numbers_are_no_weights(tmp_path, originals, family, key, dtype):
+    whole = originals[family] | {key: originals[family][key].to(dtype)}
+    whole |= {"cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
+    file = open_weights(write_file(whole, tmp_path / "whole.safetensors"))
+    with pytest.raises(HackamoreError, match="no floating-point numbers") as told:
+        build_part_of(key, file, family)
+    assert f"{key} of type {str(dtype).removeprefix('torch.')}" in str(told.value)
+
+
 def t5_tokens(folder: Path) -> None:
     from tests.transformer_models import write_t5
 
@@ -206,8 +226,9 @@ def test_any_tensor_that_is_missing_or_misshapen_is_an_error_of_ours(originals, 
             changed = {name: shape for name, shape in shapes.items() if name != key}
             changed |= {} if broken is None else {key: broken}
             blank = {name: torch.empty(shape, device="meta") for name, shape in changed.items()}
+            file = WeightsFile(Path("x.safetensors"), changed, dict.fromkeys(changed, "float32"), pickled=blank)
             with pytest.raises(HackamoreError):
-                build_part_of(key, WeightsFile(Path("x.safetensors"), changed, {}, pickled=blank), family)
+                build_part_of(key, file, family)
 
 
 def build_part_of(key, file, family):

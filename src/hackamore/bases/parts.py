@@ -140,6 +140,9 @@ def built(kind: Any, config: Any, piece: Piece, convert: Convert, dtype: torch.d
     blank = piece.meta()
     found = told_by(piece, lambda: named(blank))
     check_names(piece.file.path, expected, shapes_of(found), _passed_over(blank, found) if every else [])
+    if not all(value.is_floating_point() for value in found.values()):
+        idle = _passed_over(blank, found)
+        piece.file.check_floating(piece.keys[name] for name in sorted(blank, key=idle.__contains__))
     kept = {name: _typed(name, value, kind, dtype) for name, value in named(piece.tensors()).items()}
     network.load_state_dict(kept, strict=False, assign=True)
     return network

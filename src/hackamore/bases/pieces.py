@@ -55,6 +55,9 @@ _PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }  # fmt: skip
 """Part → the prefixes under which files keep it, and a key behind one of them that tells it."""
 
+OTHER = torch.uint8
+"""Stands for a type of numbers that torch has no name for; such tensors are refused where they are used."""
+
 WIDE_CLIP = 1280
 """Width of CLIP-G; a file of a text encoder alone is told by it from CLIP-L."""
 
@@ -72,8 +75,11 @@ class Piece:
         return {name: self.file.shapes[key] for name, key in self.keys.items()}
 
     def meta(self) -> dict[str, Tensor]:
-        """Tensors of the right shapes without content."""
-        return {name: torch.empty(shape, device="meta") for name, shape in self.shapes.items()}
+        """Tensors of the right shapes and types without content."""
+        return {
+            name: torch.empty(self.file.shapes[key], device="meta", dtype=getattr(torch, self.file.dtypes[key], OTHER))
+            for name, key in self.keys.items()
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors, mapped from disk."""
