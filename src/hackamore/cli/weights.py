@@ -25,6 +25,7 @@ def control(path: Path) -> Told:
     A format that is only known by sight is described too. Raises :class:`HackamoreError` for an unknown one.
     """
     from hackamore.controls.formats.file import open_control
+    from hackamore.controls.formats.keys import strangeness_told
     from hackamore.controls.formats.table import format_of
 
     file = open_control(path)
@@ -35,7 +36,8 @@ def control(path: Path) -> Told:
         return describe_file(path)
     told: Told = {"kind": entry.name}
     if entry.reader is not None:
-        told |= {"family": _family(file, entry), "condition": _condition(file)} | _widths(file, entry)
+        with strangeness_told(path):
+            told |= {"family": _family(file, entry), "condition": _condition(file)} | _widths(file, entry)
     told["parameters"] = f"{file.parameters:,}"
     told["dtype"] = " and ".join(sorted(set(file.dtypes.values())))
     told |= {f"sha256 {name}" if len(file.sha256) > 1 else "sha256": value for name, value in file.sha256.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hackamore.controls.formats.diffusers import WEIGHTS
 from hackamore.controls.formats.file import CONFIG, ControlFile, open_control
-from hackamore.controls.formats.keys import check_keys
+from hackamore.controls.formats.keys import check_keys, strangeness_told
 from hackamore.controls.formats.marks import PREFIX
 from hackamore.controls.formats.names import to_cldm
 from hackamore.controls.formats.table import format_of
@@ -118,7 +118,8 @@ def config_of(file: ControlFile) -> dict[str, Any]:
 
     names = names_of(file)
     shapes = {name: file.shapes[key] for name, key in names.items()}
-    config = {name: value for name, value in file.config.items() if not name.startswith("_")} or _told(file, shapes)
+    with strangeness_told(file.path):
+        config = {name: value for name, value in file.config.items() if not name.startswith("_")} or _told(file, shapes)
     config["global_pool_conditions"] = pools_of(file, None)
     try:
         with torch.device("meta"):

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from hackamore.core.errors import HackamoreError
 
 SHOWN = 3
 """How many names an error shows."""
+
+STRANGE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError)
+"""What code raises that meets a scalar in place of a matrix, or a word in place of a number."""
+SIZES = ("shape", "size", "dimension")
+"""Words of the errors that torch raises of a shape; its others are no fault of the file."""
+
+
+@contextmanager
+def strangeness_told(source: Path | str) -> Iterator[None]:
+    """Turn what breaks on strange tensors or settings of the file ``source`` into one :class:`HackamoreError`."""
+    try:
+        yield
+    except HackamoreError:
+        raise
+    except (*STRANGE, RuntimeError) as error:
+        memory = isinstance(error, torch.OutOfMemoryError)
+        if not isinstance(error, STRANGE) and (memory or not any(word in str(error) for word in SIZES)):
+            raise
+        raise HackamoreError(
+            f"{source} has tensors or settings of a shape that no such control has",
+            received=f"{type(error).__name__}: {error}",
+            expected="the tensors and the config.json of a control as it was published or trained",
+        ) from error
 
 
 def check_keys(source: Path | str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:

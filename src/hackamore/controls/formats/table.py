@@ -8,7 +8,7 @@ from typing import Any
 
 from hackamore.controls.formats import marks as m
 from hackamore.controls.formats.file import WRAPPED, ControlFile
-from hackamore.controls.formats.keys import listed
+from hackamore.controls.formats.keys import listed, strangeness_told
 from hackamore.controls.formats.marks import Tells, both, either, has, holds, no, starts
 from hackamore.core.errors import HackamoreError
 
@@ -31,6 +31,8 @@ class Format:
     note: str = "which is not supported"
 
 
+IGNORED = ("difference", "lora_controlnet")
+"""Tensors that no reader takes numbers from: marks of a format."""
 NO_CONTROL = "which is not a control"
 cldm = both(m.hint_block, no(m.union), no(has("difference")), no(has("lora_controlnet")), no(holds("lora_layer")))
 folder = both(m.embedding, no(m.union), no(m.motion))
@@ -171,8 +173,9 @@ def unwrapped(file: ControlFile) -> ControlFile:
     """
     inner = file
     for _ in range(3):
-        if any(entry.tells(inner) and not entry.note.startswith(NO_CONTROL) for entry in FORMATS):
-            return inner
+        with strangeness_told(file.path):
+            if any(entry.tells(inner) and not entry.note.startswith(NO_CONTROL) for entry in FORMATS):
+                return inner
         prefix = next((prefix for prefix in WRAPPED if all(key.startswith(prefix) for key in inner.shapes)), None)
         if prefix is None or not inner.shapes:
             break
@@ -182,9 +185,10 @@ def unwrapped(file: ControlFile) -> ControlFile:
 
 def format_of(file: ControlFile) -> Format:
     """The entry that tells ``file``; raises :class:`HackamoreError` showing its first keys when none does."""
-    for entry in FORMATS:
-        if entry.tells(file):
-            return entry
+    with strangeness_told(file.path):
+        told = next((entry for entry in FORMATS if entry.tells(file)), None)
+    if told is not None:
+        return told
     raise HackamoreError(
         f"{file.path} is of no format that is known",
         received=f"{len(file.shapes)} tensors: {listed(sorted(file.shapes))}",
@@ -192,17 +196,26 @@ def format_of(file: ControlFile) -> Format:
     )
 
 
+def check_numbers(file: ControlFile) -> None:
+    """Raise :class:`HackamoreError` for weights that are empty."""
+    own = [key for key in file.shapes if key.startswith(m.PREFIX)] or list(file.shapes)  # of a whole model: its control
+    used = [key for key in own if key.rpartition(".")[2] not in IGNORED]
+    if empty := [key for key in used if 0 in file.shapes[key]]:
+        raise HackamoreError(f"{file.path} has empty tensors: {listed(empty)}", expected="weights")
+
+
 def read_control(file: ControlFile, base: Any, **options: Any) -> Any:
     """A control made of ``file`` for ``base`` by the reader of its format.
 
-    Raises :class:`HackamoreError` for a format without reader, an option that the reader does not know, and whatever
-    the reader refuses.
+    Raises :class:`HackamoreError` for a format without reader, an option that the reader does not know, whatever the
+    reader refuses, and tensors or settings so strange that it breaks on them.
     """
     from inspect import signature
 
     entry = format_of(file)
     if entry.reader is None:
         raise HackamoreError(f"{file.path} is {entry.name}, {entry.note}")
+    check_numbers(file)
     module, _, function = entry.reader.partition(":")
     read = getattr(import_module(module), function)
     known = list(signature(read).parameters)[2:]
@@ -211,4 +224,5 @@ def read_control(file: ControlFile, base: Any, **options: Any) -> Any:
         raise HackamoreError(
             f"{entry.name} is not loaded with the option {unknown[0]!r}", expected=", ".join(known) or "no options"
         )
-    return read(file, base, **options)
+    with strangeness_told(file.path):
+        return read(file, base, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONDITION = "hackamore.condition"
 FIRST = "control_to_base_for_conv_in.weight"
 HINT = "controlnet_cond_embedding."
+ORDER, MIX = "conditioning_channel_order", "time_embedding_mix"
 
 
 def read_xs(file: ControlFile, base: Any) -> XS:
@@ -37,6 +39,11 @@ def read_xs(file: ControlFile, base: Any) -> XS:
             received=f"a control of family {FAMILIES.get(text, 'unknown')} (width {first}, text width {text})",
             expected=f"family {base.family} (width {mine[1]}, text width {mine[0]})",
         )
+    order, mix = (file.config.get(name, usual) for name, usual in ((ORDER, "rgb"), (MIX, 1.0)))
+    if order not in ("rgb", "bgr"):
+        raise HackamoreError(f"{file.path} takes its hint in another channel order", received=order, expected="rgb")
+    if not 0 <= float(mix) < math.inf:
+        raise HackamoreError(f"{file.path} mixes its times strangely", received=f"{MIX} {mix}", expected="0 to 1")
     control = XS(base, shape_of(file.shapes, file.config, base), file.metadata.get(CONDITION))
     check_keys(file.path, control.state_dict(), file.shapes)
     control.load_state_dict(file.tensors())
@@ -56,9 +63,9 @@ def shape_of(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], b
         tuple(heads) if isinstance(heads, (list, tuple)) else (int(heads),) * len(levels),
         tuple(shape[0] for shape in hint),
         "time_embedding.linear_1.weight" in shapes,
-        float(config.get("time_embedding_mix", 1.0)),
+        float(config.get(MIX, 1.0)),
         int(config.get("max_norm_num_groups", base.unet.config.norm_num_groups)),
-        str(config.get("conditioning_channel_order", "rgb")),
+        str(config.get(ORDER, "rgb")),
     )
 
 
@@ -73,9 +80,9 @@ def write_xs(control: XS, base: Any, folder: Path, dtype: torch.dtype | None = N
     config = {
         "_class_name": "ControlNetXSAdapter",
         "conditioning_channels": control.controlnet_cond_embedding.conv_in.in_channels,
-        "conditioning_channel_order": shape.order,
+        ORDER: shape.order,
         "conditioning_embedding_out_channels": shape.hint_widths,
-        "time_embedding_mix": shape.time_mix,
+        MIX: shape.time_mix,
         "learn_time_embedding": shape.own_time,
         "num_attention_heads": shape.heads,
         "block_out_channels": shape.widths,
