@@ -56,6 +56,18 @@ def test_offloading_changes_no_picture(request, family, kind):
     assert torch.equal(away.encode(picture), base.encode(picture))
 
 
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_what_an_offloaded_base_does_with_its_weights_moves_no_other(request, family):
+    base = request.getfixturevalue(family)
+    away = offloaded(base, "model", torch.device("cpu"))
+    for name, part in away.parts().items():
+        pairs = list(zip(part.parameters(), base.parts()[name].parameters(), strict=True))
+        assert all(one is not other and one.data_ptr() == other.data_ptr() for one, other in pairs)
+    away.unet.double()  # in place, as a move to another device
+    assert {parameter.dtype for parameter in base.unet.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in away.bare.parameters()} == {torch.float64}
+
+
 @pytest.mark.parametrize("kind", ["model", "sequential"])
 def test_controls_beside_an_offloaded_base(sd1, kind):
     away = offloaded(sd1, kind, torch.device("cpu"))

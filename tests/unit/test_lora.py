@@ -181,6 +181,15 @@ def test_a_control_made_for_a_base_with_lora_copies_the_bare_base(sd1, files):
     assert all(torch.equal(value, plain.trunk.state_dict()[name]) for name, value in fresh.trunk.state_dict().items())
 
 
+def test_moving_a_base_with_lora_moves_no_other(sd1, files):
+    base = with_loras(sd1, [(files["sd1", "peft"], 1.0)])
+    for part in base.parts().values():
+        part.double()  # in place, as a move to another device
+    assert {parameter.dtype for part in sd1.parts().values() for parameter in part.parameters()} == {torch.float32}
+    assert base.dtype == torch.float64
+    assert base.vae is not sd1.vae
+
+
 def test_loading_with_loras_says_so(sd1_folder, files):
     file = files["sd1", "kohya"]
     base = load_base(sd1_folder, device="cpu", loras=[(file, 0.5)])

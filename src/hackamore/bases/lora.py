@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hackamore.bases.exchange import remember
 from hackamore.bases.lora_checks import check_scale, first_line, misfit, open_lora
@@ -26,15 +26,16 @@ _TEXT_KEY = re.compile(
 def with_loras(base: Any, loras: Sequence[tuple[Path | str, float]]) -> Any:
     """The same base with LoRA files at their scales, in the denoiser and the text encoders; ``base`` is unchanged.
 
-    All weights are shared with ``base``. Where it has LoRA files already, these come on top. Raises
+    The memory of all weights is shared with ``base``. Where it has LoRA files already, these come on top. Raises
     :class:`HackamoreError` for a file that is no LoRA, is damaged, is of another family, or has the name of another.
     """
     if not isinstance(base, UNetBase):
         return with_transformer_loras(base, loras)
     mine = copy.copy(base)
+    own: dict[int, nn.Parameter] = {}  # so that moving it does not move ``base``
     for name, part in base.parts().items():
-        if name != "vae":
-            setattr(mine, name, view_of(part))
+        setattr(mine, name, view_of(part, own))
+    mine.bare = view_of(base.bare, own)
     mine.sha256, mine.loras = dict(base.sha256), dict(base.loras)
     for number, (file, scale) in enumerate(loras, len(base.loras)):
         file = Path(file)

@@ -20,7 +20,8 @@ def offloaded(base: Any, kind: str, device: torch.device) -> Any:
     """The same base, its weights in main memory, that computes on ``device``.
 
     ``model``: each network is on the device while it is the last that ran; ``sequential``: each layer while it runs,
-    which needs least and is slowest. On a CPU both are allowed and save nothing. ``base`` is unchanged.
+    which needs least and is slowest. On a CPU both are allowed and save nothing. ``base`` is unchanged: its weights
+    stay where they are, and take memory of their own for as long as it is kept.
     """
     from accelerate import cpu_offload, cpu_offload_with_hook
 
@@ -28,8 +29,9 @@ def offloaded(base: Any, kind: str, device: torch.device) -> Any:
         raise unknown_name("offload", kind, list(OFFLOADS))
     mine = copy.copy(base)
     hooks: list[Any] = []
+    own: dict[int, torch.nn.Parameter] = {}
     for name, part in base.parts().items():
-        part = view_of(part)
+        part = view_of(part, own)
         if kind == "sequential":
             cpu_offload(part, device)
         else:
@@ -38,6 +40,7 @@ def offloaded(base: Any, kind: str, device: torch.device) -> Any:
         put(mine, name, part)
     if hooks:  # after the last network comes the first of the next picture
         hooks[0].hook.prev_module_hook = hooks[-1]
+        mine.bare = view_of(base.bare, own)  # moves with the network whose weights it has
     mine.device = device
     return mine
 

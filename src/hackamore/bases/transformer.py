@@ -88,8 +88,8 @@ class TransformerBase:
         return float(self.vae.config.shift_factor or 0.0) * float(self.vae.config.scaling_factor)
 
     def to(self: Same, device: torch.device) -> Same:
-        """Move every network to ``device``; it computes there from now on."""
-        for network in self.parts().values():
+        """Move every network to ``device``, and every view of it; with LoRA files, not what it was made from."""
+        for network in (*self.parts().values(), self.bare):
             network.to(device)
         self.device = device
         return self

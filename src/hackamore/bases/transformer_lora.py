@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from hackamore.bases.exchange import put, remember
 from hackamore.bases.lora_checks import check_scale, first_line, misfit, open_lora
 from hackamore.bases.transformer import TransformerBase
@@ -18,14 +20,15 @@ from hackamore.core.errors import HackamoreError
 def with_transformer_loras(base: TransformerBase, loras: Sequence[tuple[Path | str, float]]) -> TransformerBase:
     """The same base with LoRA files at their scales, in the transformer and the CLIP encoders; ``base`` is unchanged.
 
-    All weights are shared with ``base``. Where it has LoRA files already, these come on top. Raises
+    The memory of all weights is shared with ``base``. Where it has LoRA files already, these come on top. Raises
     :class:`HackamoreError` for a file that is no LoRA, is damaged, has layers that are not the base's, or has the name
     of another.
     """
     mine = copy.copy(base)
+    own: dict[int, nn.Parameter] = {}  # so that moving it does not move ``base``
     for name, part in base.parts().items():
-        if name != "vae":
-            put(mine, name, view_of(part))
+        put(mine, name, view_of(part, own))
+    mine.bare = view_of(base.bare, own)
     mine.sha256, mine.loras = dict(base.sha256), dict(base.loras)
     for number, (file, scale) in enumerate(loras, len(base.loras)):
         file = Path(file)

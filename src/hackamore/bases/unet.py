@@ -89,8 +89,11 @@ class UNetBase:
         return {name: part for name, part in parts.items() if part is not None}
 
     def to(self, device: torch.device) -> UNetBase:
-        """Move every network to ``device``; it computes there from now on."""
-        for network in self.parts().values():
+        """Move every network to ``device``, and with it every view of it; it computes there from now on.
+
+        What it was made from is not moved with a base that has LoRA files or waits elsewhere (``offload``).
+        """
+        for network in (*self.parts().values(), self.bare):
             network.to(device)
         self.device = device
         return self

@@ -11,12 +11,14 @@ from typing import Any
 from torch import nn
 
 
-def view_of(network: nn.Module) -> nn.Module:
+def view_of(network: nn.Module, own: dict[int, nn.Parameter] | None = None) -> nn.Module:
     """A copy of the tree of ``network`` that shares every parameter and buffer with it.
 
     Modules of the view can be exchanged, wrapped or given hooks, and attributes set, without ``network`` changing.
     What was put in place of a module's methods (accelerate's offloading) acts on the view's module instead, and a
     compiled network is compiled anew, at its first call.
+    A parameter that is moved or cast moves in both. With ``own``, a table that several views may fill together, the
+    view has parameters of its own over the same memory: moving it leaves ``network`` where it is.
     """
     made: dict[int, nn.Module] = {}
 
@@ -28,6 +30,10 @@ def view_of(network: nn.Module) -> nn.Module:
                     vars(mine)[name] = value.copy()
                 else:
                     vars(mine)[name] = _rebound(value, module, mine)
+            if own is not None:
+                mine._parameters = {
+                    name: None if value is None else _owned(value, own) for name, value in module._parameters.items()
+                }
             if vars(mine).pop("_compiled_call_impl", None) is not None:
                 mine.compile()
             made[id(module)] = mine
@@ -35,6 +41,13 @@ def view_of(network: nn.Module) -> nn.Module:
         return made[id(module)]
 
     return view(network)
+
+
+def _owned(parameter: nn.Parameter, own: dict[int, nn.Parameter]) -> nn.Parameter:
+    """A parameter over the same memory, one and the same for each place that ``parameter`` has."""
+    if id(parameter) not in own:
+        own[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
+    return own[id(parameter)]
 
 
 def _rebound(value: Any, old: nn.Module, new: nn.Module) -> Any:
