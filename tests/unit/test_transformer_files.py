@@ -7,6 +7,7 @@ import torch
 from diffusers import FluxControlNetModel, FluxTransformer2DModel, SD3ControlNetModel, SD3Transformer2DModel
 from safetensors.torch import load_file, save_file
 
+from hackamore.bases.memory import offloaded
 from hackamore.bases.transformer import FluxBase, SD3Base, sites_of
 from hackamore.controls.blocks import TYPES, FluxControl, SD3Control, new_blocks
 from hackamore.controls.catalog import load_control
@@ -178,6 +179,17 @@ def test_each_layout_is_told_by_its_keys(sd3, flux, tmp_path):
         assert isinstance(load_control(tmp_path / name, flux), FluxControl)
     with pytest.raises(HackamoreError, match="does not fit the base"):
         load_control(tmp_path / "joint", flux)
+
+
+def test_a_lent_embedding_does_not_move_with_a_base_that_waits_elsewhere(sd3, tmp_path):
+    saved(SD3ControlNetModel, BARE, tmp_path / "bare")
+    assert load_control(tmp_path / "bare", sd3)._embeds[0] is sd3.bare.pos_embed
+    away = offloaded(sd3, "model", torch.device("cpu"))
+    (embed,) = load_control(tmp_path / "bare", away)._embeds
+    away.transformer.double()  # in place, as a move to another device
+    assert away.bare.pos_embed.proj.weight.dtype == torch.float64
+    assert torch.equal(embed.proj.weight, sd3.bare.pos_embed.proj.weight)
+    assert torch.equal(embed(torch.ones(1, 16, 8, 8)), sd3.bare.pos_embed(torch.ones(1, 16, 8, 8)))
 
 
 def test_stability_s_folders_are_told_by_name(sd3, tmp_path):

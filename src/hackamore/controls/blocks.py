@@ -116,15 +116,17 @@ class SD3Control(BlockControl):
         self.mutes = bool(net.config.force_zeros_for_pooled_projection)
         self.hides = net.config.extra_conditioning_channels == 1
         self.options = ("hidden",) if self.hides else ()
-        self._embeds = (net.pos_embed or self._lent(base.bare.pos_embed),)
+        self._embeds = (net.pos_embed or self._lent(base),)
 
-    def _lent(self, embed: nn.Module) -> nn.Module:
-        """The base's embedding of latents, which such a control shares; a copy where the base's weights wait elsewhere.
+    def _lent(self, base: Any) -> nn.Module:
+        """The base's embedding of latents, which such a control shares; no part of the module tree.
 
-        No part of the module tree. Weights that are nowhere (``meta``) are brought by the base's own hooks.
+        A copy on the control's own device where the base's weights are elsewhere, or may be moved between two steps:
+        where its network is another than its bare one (LoRA files, offloading, a view).
         """
-        place = next(embed.parameters()).device
-        return embed if place in (self.device, torch.device("meta")) else copy.deepcopy(embed).to(self.device)
+        embed: nn.Module = base.bare.pos_embed
+        settled = base.network is base.bare and next(embed.parameters()).device == self.device
+        return embed if settled else copy.deepcopy(embed).to(self.device)
 
     def prepare(self, hint: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Hint → latents → tokens N×L×C.
