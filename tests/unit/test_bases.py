@@ -151,13 +151,17 @@ def test_an_autoencoder_of_other_latents_is_refused(sd1_folder, tmp_path, told):
         load_base(sd1_folder, device="cpu", vae=write_vae(tmp_path / "other", **told))
 
 
-@pytest.mark.parametrize(("layout", "vectors"), [("diffusers", 1), ("bin", 3), ("a1111", 3), ("safetensors", 2)])
+@pytest.mark.parametrize(
+    ("layout", "vectors"), [("diffusers", 1), ("bin", 3), ("a1111", 3), ("safetensors", 2), ("alone", 2)]
+)
 def test_embeddings_are_diffusers(sd1, sd1_folder, tmp_path, layout, vectors):
     made = torch.randn(vectors, 768, generator=torch.Generator().manual_seed(2))
     word = "<cat-toy>" if layout in ("diffusers", "bin") else "toy"
-    file = tmp_path / f"toy{'.pt' if layout == 'a1111' else '.bin' if layout == 'bin' else '.safetensors'}"
+    file = tmp_path / f"toy{'.pt' if layout in ('a1111', 'alone') else '.bin' if layout == 'bin' else '.safetensors'}"
     if layout == "a1111":
         torch.save({"string_to_param": {"*": made}, "name": "other"}, file)
+    elif layout == "alone":
+        torch.save(made, file)
     elif layout == "bin":
         torch.save({word: made if vectors > 1 else made[0]}, file)
     else:
@@ -199,6 +203,10 @@ class Bomb:
         ({"a": torch.zeros(1, 8), "b": torch.zeros(1, 8)}, "no textual inversion"),
         ({"clip_l": torch.zeros(1, 768), "clip_g": torch.zeros(1, 1280)}, "no textual inversion"),
         ({"circle</w>": torch.zeros(1, 768)}, "known already"),
+        ({"emb_params": torch.tensor(1.0)}, "holds no vectors"),
+        ({"string_to_param": {"*": torch.zeros(0, 768)}}, "holds no vectors"),
+        ({"emb_params": torch.zeros(1, 768, dtype=torch.int64)}, "emb_params of type int64"),
+        ({"string_to_param": {}, "name": "toy"}, "holds no weights"),
         (Bomb(), "holds code"),
     ],
 )
@@ -206,6 +214,15 @@ def test_wrong_embeddings_are_refused(sd1_folder, tmp_path, content, words):
     torch.save(content, tmp_path / "toy.pt")
     with pytest.raises(HackamoreError, match=words):
         load_base(sd1_folder, device="cpu", embeddings=[tmp_path / "toy.pt"])
+
+
+def test_two_embeddings_of_one_file_name(sd1_folder, tmp_path):
+    files = [tmp_path / name / "learned.bin" for name in ("one", "two")]
+    for file in files:
+        file.parent.mkdir()
+        torch.save({f"<{file.parent.name}>": torch.zeros(768)}, file)
+    with pytest.raises(HackamoreError, match=r"two different files .* named learned\.bin"):
+        load_base(sd1_folder, device="cpu", embeddings=files)
 
 
 def test_tiles_and_slices_decode_nearly_the_same(meadow):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import copy
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hackamore.bases.exchange import remember
 from hackamore.bases.unet import UNetBase
 from hackamore.bases.view import view_of
 from hackamore.core.errors import HackamoreError
-from hackamore.core.files import sha256
-from hackamore.core.weights import SAFE, open_weights
+from hackamore.core.weights import ALONE, open_weights
 
 NAMES = {"text_encoder": ("clip_l", "text_encoders_clip_l"), "text_encoder_2": ("clip_g", "text_encoders_clip_g")}
 """Text encoder → what the files for two encoders call its vectors."""
+A1111 = "string_to_param."
+UNNAMED = ("emb_params", ALONE)
+"""Keys that are no words."""
 
 
 def with_embeddings(base: UNetBase, files: Sequence[Path | str]) -> UNetBase:
@@ -44,50 +46,33 @@ def with_embeddings(base: UNetBase, files: Sequence[Path | str]) -> UNetBase:
         word, vectors = read_embedding(file, len(encoders))
         for name, words in encoders.items():
             _add(getattr(mine, name), getattr(mine, words), word, vectors[name], file)
-        mine.sha256[f"embedding/{file.name}"] = sha256(file)
+        remember(mine.sha256, "embedding", file)
     return mine
 
 
-def read_embedding(file: Path, encoders: int = 1) -> tuple[str, dict[str, Tensor]]:
+def read_embedding(path: Path, encoders: int = 1) -> tuple[str, dict[str, Tensor]]:
     """A file's word, and its vectors n×D for each of the text encoders, by the encoder's name."""
-    content = _content(file)
-    word = file.stem
-    if isinstance(content.get("string_to_param"), Mapping):  # A1111
-        content = {"emb_params": next(iter(content["string_to_param"].values()), None)}
-    found = {
-        name: next((content[key] for key in keys if isinstance(content.get(key), Tensor)), None)
-        for name, keys in NAMES.items()
-    }
-    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-    if found["text_encoder"] is None and found["text_encoder_2"] is None and len(tensors) == 1:
-        key, found["text_encoder"] = next(iter(tensors.items()))
-        word = word if key == "emb_params" else str(key)
-    vectors = {name: value for name, value in found.items() if value is not None}
-    wanted = list(NAMES)[:encoders]
-    if set(vectors) != set(wanted):
+    file, word = open_weights(path), path.stem
+    keys = {name: next((key for key in names if key in file.shapes), None) for name, names in NAMES.items()}
+    if keys == dict.fromkeys(NAMES):
+        keys["text_encoder"] = next((key for key in file.shapes if key.startswith(A1111)), None)
+    if keys == dict.fromkeys(NAMES) and len(file.shapes) == 1:
+        (keys["text_encoder"],) = file.shapes
+        word = path.stem if keys["text_encoder"] in UNNAMED else str(keys["text_encoder"])
+    found = {name: key for name, key in keys.items() if key is not None}
+    if list(found) != list(NAMES)[:encoders]:
         raise HackamoreError(
-            f"{file.name} is no textual inversion for this base",
-            received=", ".join(map(str, list(content)[:4])) or "nothing",
+            f"{path.name} is no textual inversion for this base",
+            received=", ".join(list(file.shapes)[:4]),
             expected="vectors for its text encoder" if encoders == 1 else "vectors clip_l and clip_g (SDXL)",
         )
-    return word, {name: value.reshape(-1, value.shape[-1]) for name, value in vectors.items()}
-
-
-def _content(file: Path) -> Mapping[str, Any]:
-    """The file's table; a pickle is read as plain values and tensors, and nothing in it is run."""
-    if file.suffix.lower() in SAFE or not file.is_file():
-        opened = open_weights(file)
-        return opened.tensors(opened.shapes)
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can fail in any way
-        code = isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error)
-        raise HackamoreError(
-            f"{file} holds code beside its vectors, which was not run" if code else f"{file} is damaged",
-            received=f"{type(error).__name__}",
-            expected="tensors alone",
-        ) from error
-    return content if isinstance(content, Mapping) else {"emb_params": content}
+    for key in found.values():
+        shape = file.shapes[key]
+        if len(shape) not in (1, 2) or not all(shape):
+            raise HackamoreError(f"{path.name} holds no vectors", received=f"{key} {shape}", expected="vectors n×D")
+    file.check_floating(found.values())
+    read = file.tensors(found.values())
+    return word, {name: read[key].reshape(-1, read[key].shape[-1]) for name, key in found.items()}
 
 
 def _add(network: Any, tokenizer: Any, word: str, vectors: Tensor, file: Path) -> None:

@@ -20,6 +20,8 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = SAFE + PICKLES
 WRAPPERS = ("state_dict", "model_state_dict", "module")
 """Keys under which trainers keep the weights, beside what else they keep."""
+ALONE = "tensor"
+"""What the tensor of a pickle that holds nothing else is called."""
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
@@ -152,6 +154,8 @@ def _unpickled(path: Path) -> Mapping[Any, Any]:
             else f"{type(error).__name__}: {words[:120]}",
             expected="a whole file that torch.save wrote, or .safetensors",
         ) from error
+    if isinstance(content, Tensor):
+        return {ALONE: content}
     if not isinstance(content, Mapping):
         raise HackamoreError(f"{path} holds no weights", received=type(content).__name__, expected="named tensors")
     return content
