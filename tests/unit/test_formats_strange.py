@@ -8,11 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from hackamore.bases.catalog import load_base
 from hackamore.cli.describe import describe
 from hackamore.cli.main import main
 from hackamore.controls.adapter import new_adapter
 from hackamore.controls.blocks import new_blocks
 from hackamore.controls.catalog import load_control
+from hackamore.controls.formats.convert import convert
 from hackamore.controls.formats.keys import strangeness_told
 from hackamore.controls.formats.lllite import write_lllite
 from hackamore.controls.formats.t2i import write_adapter
@@ -169,3 +171,44 @@ def test_only_errors_that_a_file_can_cause_are_turned_into_sentences():
         torch.zeros(2) @ torch.zeros(3)
     with pytest.raises(HackamoreError, match=r"^as it is$"), strangeness_told("file"):
         raise HackamoreError("as it is")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.uint8, torch.bool])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_whole_numbers_are_no_weights(written, tmp_path, kind, dtype):
+    base, _, weights = written(kind)
+    key = KEYS[kind][-1]
+    tensors = load_file(weights)
+    tensors[key] = tensors[key].to(dtype)
+    words = refused(save(tensors, tmp_path / "whole.safetensors"), base)
+    assert "no floating-point numbers" in words
+    assert key in words
+    if kind in ("cldm", "diffusers"):
+        with pytest.raises(HackamoreError, match="no floating-point numbers"):
+            convert(tmp_path / "whole.safetensors", tmp_path / "out.safetensors", "cldm")
+
+
+def test_counts_beside_the_weights_and_eight_bits_are_no_fault(sd1, tmp_path):
+    weights = cldm(net_for(sd1.unet)) | {"cond_stage_model.position_ids": torch.arange(77)[None]}
+    key = "control_model.middle_block.0.in_layers.2.weight"
+    load_control(save(weights | {"model_ema.num_updates": torch.tensor(3)}, tmp_path / "whole.ckpt"), sd1)
+    load_control(save(weights | {key: weights[key].to(torch.float8_e4m3fn)}, tmp_path / "fp8.safetensors"), sd1)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_weights_that_are_no_finite_numbers(written, tmp_path, kind, number):
+    base, _, weights = written(kind)
+    tensors = load_file(weights)
+    tensors[KEYS[kind][-1]].flatten()[0] = number
+    assert "no finite numbers" in refused(save(tensors, tmp_path / "odd.safetensors"), base)
+
+
+def test_finite_weights_whose_sum_is_too_large_are_read(sd1_folder, tmp_path):
+    base = load_base(sd1_folder, device="cpu", dtype="fp16")
+    tensors = cldm(net_for(base.unet.float()))
+    base = load_base(sd1_folder, device="cpu", dtype="fp16")
+    tensors["control_model.middle_block_out.0.weight"].fill_(1000)
+    load_control(save(tensors, tmp_path / "loud.safetensors"), base)
+    tensors["control_model.middle_block_out.0.weight"].fill_(70000)
+    assert "inf or nan in float16" in refused(save(tensors, tmp_path / "loud.safetensors"), base)

@@ -15,7 +15,7 @@ from hackamore.controls.formats.file import CONFIG, ControlFile, open_control
 from hackamore.controls.formats.keys import check_keys, strangeness_told
 from hackamore.controls.formats.marks import PREFIX
 from hackamore.controls.formats.names import to_cldm
-from hackamore.controls.formats.table import format_of
+from hackamore.controls.formats.table import check_numbers, format_of
 from hackamore.controls.formats.trunk import HINT, Shapes, depths, family_of, hint_widths, text_width
 from hackamore.controls.formats.unet import names_of, pools_of
 from hackamore.controls.formats.write import write_safetensors
@@ -62,6 +62,7 @@ def control_net(path: Path) -> ControlFile:
         raise HackamoreError(
             f"{path} is {entry.name}, so it means nothing without one", expected="a ControlNet with its own weights"
         )
+    check_numbers(file)
     return file
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from hackamore.controls.formats import marks as m
 from hackamore.controls.formats.file import WRAPPED, ControlFile
 from hackamore.controls.formats.keys import listed, strangeness_told
@@ -31,8 +33,8 @@ class Format:
     note: str = "which is not supported"
 
 
-IGNORED = ("difference", "lora_controlnet")
-"""Tensors that no reader takes numbers from: marks of a format."""
+IGNORED = ("difference", "lora_controlnet", "control_type", "position_ids", "num_batches_tracked")
+"""Last parts of keys of tensors that are no weights: marks of a format, and counts."""
 NO_CONTROL = "which is not a control"
 cldm = both(m.hint_block, no(m.union), no(has("difference")), no(has("lora_controlnet")), no(holds("lora_layer")))
 folder = both(m.embedding, no(m.union), no(m.motion))
@@ -197,18 +199,33 @@ def format_of(file: ControlFile) -> Format:
 
 
 def check_numbers(file: ControlFile) -> None:
-    """Raise :class:`HackamoreError` for weights that are empty."""
+    """Raise :class:`HackamoreError` for weights that are empty, or whole numbers: quantised, their scales lost."""
     own = [key for key in file.shapes if key.startswith(m.PREFIX)] or list(file.shapes)  # of a whole model: its control
     used = [key for key in own if key.rpartition(".")[2] not in IGNORED]
     if empty := [key for key in used if 0 in file.shapes[key]]:
         raise HackamoreError(f"{file.path} has empty tensors: {listed(empty)}", expected="weights")
+    for one in file.opened:
+        one.check_floating(file.prefix + key for key in used if file.prefix + key in one.shapes)
+
+
+def check_finite(file: ControlFile, control: Any) -> None:
+    """Raise :class:`HackamoreError` naming the first of a read control's weights that are infinite or no numbers."""
+    for name, weight in getattr(control, "named_parameters", tuple)():
+        total = weight.detach().sum()  # what is no number makes the sum none, which is quick to ask
+        if not torch.isfinite(total) and not torch.isfinite(weight).all():
+            raise HackamoreError(
+                f"{file.path} has weights that are no finite numbers: {name}",
+                received=f"inf or nan in {str(weight.dtype).removeprefix('torch.')}",
+                expected="finite weights",
+                remedy="another dtype for the base, if the file's own numbers are finite",
+            )
 
 
 def read_control(file: ControlFile, base: Any, **options: Any) -> Any:
     """A control made of ``file`` for ``base`` by the reader of its format.
 
     Raises :class:`HackamoreError` for a format without reader, an option that the reader does not know, whatever the
-    reader refuses, and tensors or settings so strange that it breaks on them.
+    reader refuses, numbers that are no weights, and tensors or settings so strange that it breaks on them.
     """
     from inspect import signature
 
@@ -225,4 +242,6 @@ def read_control(file: ControlFile, base: Any, **options: Any) -> Any:
             f"{entry.name} is not loaded with the option {unknown[0]!r}", expected=", ".join(known) or "no options"
         )
     with strangeness_told(file.path):
-        return read(file, base, **options)
+        control = read(file, base, **options)
+    check_finite(file, control)
+    return control
