@@ -145,6 +145,44 @@ def test_a_strange_setting(written, kind, name, value):
     load_control(path, base)
 
 
+FITTING = {"attention_head_dim": [4, 4, 4, 4], "num_attention_heads": None, "addition_embed_type": None}
+DIFFERENT = [
+    ("attention_head_dim", 8),
+    ("attention_head_dim", [4, 4, 2, 4]),
+    ("attention_head_dim", [4, 4]),
+    ("attention_head_dim", "x"),
+    ("num_attention_heads", 2),
+    ("addition_embed_type", "text"),
+]
+
+
+@pytest.mark.parametrize("kind", ["diffusers", "union"])
+def test_settings_that_no_shape_tells_must_be_those_of_the_base(written, kind):
+    base, path, _ = written(kind)
+    whole = (path / "config.json").read_text()
+    config = json.loads(whole)
+    try:
+        (path / "config.json").write_text(json.dumps(config | FITTING))
+        load_control(path, base)
+        (path / "config.json").write_text(json.dumps(config | FITTING | {"num_attention_heads": 4}))
+        load_control(path, base)
+        for name, value in DIFFERENT:
+            (path / "config.json").write_text(json.dumps(config | FITTING | {name: value}))
+            assert "does not fit the base" in refused(path, base)
+    finally:
+        (path / "config.json").write_text(whole)
+
+
+def test_heads_of_a_level_that_does_not_attend_do_not_matter(sdxl, tmp_path):
+    net_for(sdxl.unet).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    heads = config["attention_head_dim"]
+    (tmp_path / "config.json").write_text(json.dumps(config | {"attention_head_dim": [99, *heads[1:]]}))
+    load_control(tmp_path, sdxl)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"attention_head_dim": [*heads[:-1], 99]}))
+    assert "attention heads of the levels: 2, 4, 99" in refused(tmp_path, sdxl)
+
+
 def test_commands_end_with_code_2_on_strange_files(sd1, sd1_folder, tmp_path, capsys, monkeypatch):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["hackamore", *map(str, words)])

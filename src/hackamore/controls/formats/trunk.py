@@ -45,6 +45,36 @@ def check_family(name: str, shapes: Shapes, base: Any) -> None:
         )
 
 
+def check_settings(name: str, config: Mapping[str, Any], shapes: Shapes, base: Any) -> None:
+    """Raise :class:`HackamoreError` where a control's own ``config`` says what no shape tells and the base has not.
+
+    That is how many attention heads each level has in which the control attends, and what is told beside the text.
+    """
+    theirs = base.unet.config
+    down, mid = depths(shapes, len(theirs.down_block_types))
+    wanted, told = _heads(theirs, len(down)) or [], _heads(config, len(down))
+    levels = [level for level, count in enumerate(down) if count or (mid and level == len(down) - 1)]
+    if told is not None and [told[i : i + 1] for i in levels] != [wanted[i : i + 1] for i in levels]:
+        raise HackamoreError(
+            f"the control {name} does not fit the base {base.name}",
+            received=f"attention heads of the levels: {', '.join(map(str, told))}",
+            expected=", ".join(map(str, wanted)),
+        )
+    added = config.get("addition_embed_type", theirs.addition_embed_type)
+    if added != theirs.addition_embed_type:
+        raise HackamoreError(
+            f"the control {name} does not fit the base {base.name}",
+            received=f"a control that is told {added or 'nothing'} beside the text",
+            expected=theirs.addition_embed_type or "nothing",
+        )
+
+
+def _heads(config: Mapping[str, Any], levels: int) -> list[Any] | None:
+    """The attention heads of each level as diffusers takes them from a configuration; None where it says none."""
+    told = config.get("num_attention_heads") or config.get("attention_head_dim")
+    return None if told is None else list(told) if isinstance(told, list | tuple) else [told] * levels
+
+
 def depths(shapes: Shapes, levels: int) -> tuple[list[int], int]:
     """How many transformer layers each of the ``levels`` has, 0 where it does not attend, and the mid block."""
 

@@ -14,7 +14,16 @@ from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.controls.formats.marks import PREFIX
 from hackamore.controls.formats.names import from_cldm, their_name, to_cldm
-from hackamore.controls.formats.trunk import DECODER, HINT, Shapes, check_family, depths, hint_widths, trunk_like
+from hackamore.controls.formats.trunk import (
+    DECODER,
+    HINT,
+    Shapes,
+    check_family,
+    check_settings,
+    depths,
+    hint_widths,
+    trunk_like,
+)
 from hackamore.controls.hint import HintEncoder
 from hackamore.core.errors import HackamoreError
 
@@ -131,6 +140,7 @@ def _empty(file: ControlFile, base: Any, pools: bool | None) -> tuple[Branch, di
     names = names_of(file)
     shapes = {name: file.shapes[key] for name, key in names.items()}
     check_family(file.name, shapes, base)
+    check_settings(file.name, file.config, shapes, base)
     if f"{HINT}conv_in.weight" not in shapes:
         raise HackamoreError(
             f"{file.path} lacks the first tensor of its hint encoder", expected=f"{HINT}conv_in.weight"

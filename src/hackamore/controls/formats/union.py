@@ -12,7 +12,7 @@ from hackamore.controls.formats.diffusers import CONDITION, WEIGHTS, config_of
 from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.controls.formats.names import their_name
-from hackamore.controls.formats.trunk import check_family
+from hackamore.controls.formats.trunk import check_family, check_settings
 from hackamore.controls.formats.unet import empty_branch, fill
 from hackamore.controls.union import HEADS, Fuser, Union
 from hackamore.controls.union_types import PUBLISHED
@@ -36,6 +36,7 @@ def read_union(file: ControlFile, base: Any) -> Union:
     it has as many types as no published union has and does not name them.
     """
     check_family(file.name, file.shapes, base)
+    check_settings(file.name, file.config, file.shapes, base)
     order = file.config.get(ORDER, "rgb")
     if order != "rgb" or file.config.get("global_pool_conditions"):
         raise HackamoreError(
