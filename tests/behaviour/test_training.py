@@ -221,6 +221,14 @@ def test_a_control_trains_loads_and_steers(sd1, worlds, tmp_path, kind):
     assert np.isfinite([loss for _, loss in log_of(tmp_path / kind)]).all()
 
 
+def test_what_is_no_file_of_weights_does_not_begin_a_training(worlds, tmp_path):
+    (tmp_path / "page.safetensors").write_text("<!DOCTYPE html><html>sign in</html>")
+    told = {"data": worlds, "more": (), "through": None, "size": (64, 64), "output": tmp_path / "out"}
+    settings = read_stage("configs/meadow/inspector.toml", **told, init=tmp_path / "page.safetensors")
+    with pytest.raises(HackamoreError, match="is a web page"):
+        settings.task()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

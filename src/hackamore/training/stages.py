@@ -120,10 +120,10 @@ class InspectorStage(_Stage):
         from hackamore.data.truth import read_truths
         from hackamore.training.inspector import InspectorTask
 
+        weights = None if self.init is None else open_weights(self.init).tensors()
         folders = [self.data, *self.more]
         truths = read_truths(folders, self.size)
         seen = None if self.through is None else self._through(folders, truths.pictures)
-        weights = None if self.init is None else open_weights(self.init).tensors()
         start = None if weights is None else {name: weight.float() for name, weight in weights.items()}
         torch.manual_seed(self.run.seed)
         return InspectorTask(truths, seen, start)
