@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLP
 from safetensors.torch import save_file
 
 from hackamore.bases.catalog import load_base
-from hackamore.bases.hub import is_whole, needed
+from hackamore.bases.hub import is_hub_name, is_whole, needed
 from hackamore.bases.memory import check_compiler, compiled, offloaded
 from hackamore.bases.view import view_of
 from hackamore.controls.branch import new_control
@@ -303,6 +304,26 @@ def test_a_hub_name_is_found_in_the_cache(sd1, sd1_folder, tmp_path, monkeypatch
     assert not is_whole(repository / "snapshots" / ("0" * 40))
     with pytest.raises(HackamoreError, match="not whole in the local cache"):
         load_base("someone/small", device="cpu")
+
+
+def test_a_path_is_no_hub_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_hub_name("models/sd15")
+    (tmp_path / "models").mkdir()
+    for name in ("models/sd15", "weights/sd15.safetensors", "./sd15", "a/b/c", str(tmp_path / "sd15"), "sd15.ckpt"):
+        assert not is_hub_name(name)
+        with pytest.raises(HackamoreError, match="no such file or folder"):
+            load_base(name, device="cpu")
+
+
+def test_a_hub_that_does_not_answer_is_told_soon_and_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    start = time.perf_counter()
+    with pytest.raises(HackamoreError, match="cannot be downloaded"):
+        load_base("someone/nothing", device="cpu")
+    assert time.perf_counter() - start < 5
+    assert capfd.readouterr() == ("", "")
 
 
 def test_fp16_files_alone_are_read(sd1, sd1_folder, tmp_path):

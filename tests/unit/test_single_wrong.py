@@ -321,7 +321,8 @@ def test_a_vocabulary_too_large_for_the_encoder(tmp_path, tokens, originals):
     key = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
     file = write_file(originals["sd1"] | {key: originals["sd1"][key][:300]}, tmp_path / "sd1.safetensors")
     assert "the tokenizer does not fit the text_encoder" in refused(file, tokenizer=tokens)
-    assert "neither a folder nor" in refused(file, tokenizer=tmp_path / "none")
+    assert "no such file or folder" in refused(file, tokenizer=tmp_path / "none")
+    assert "no such file or folder" in refused(file, parts="some/t5.safetensors")
 
 
 def test_prediction_is_for_unets(tmp_path, originals):

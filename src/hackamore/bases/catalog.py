@@ -96,7 +96,7 @@ def load_base(
 def _load(name: str | Path, device: torch.device, dtype: torch.dtype, told: dict[str, Any]) -> Any:
     """The base of that name, as published."""
     from hackamore.bases.folder import load_folder
-    from hackamore.bases.hub import is_hub_name, snapshot
+    from hackamore.bases.hub import is_hub_name, is_path, snapshot
 
     path = Path(name)
     if str(name) not in BASES and path.is_file():
@@ -112,6 +112,8 @@ def _load(name: str | Path, device: torch.device, dtype: torch.dtype, told: dict
         folder, shown = snapshot(str(name)), str(name)
     elif path.is_dir():
         folder, shown = path, path.resolve().name
+    elif is_path(str(name)):
+        raise HackamoreError(f"no such file or folder: {name}", expected="a base on this machine, or a hub name")
     else:
         raise unknown_name("base", str(name), list(BASES))
     if (folder / "transformer").is_dir():

@@ -6,19 +6,61 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+from hackamore.bases.silence import silenced
 from hackamore.core.errors import HackamoreError
+from hackamore.core.weights import SUFFIXES
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _WEIGHTS = (".safetensors", ".bin")
 _PLAIN = (".json", ".txt", ".model")
 PARTS = ("unet", "transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
+LIBRARIES = ("huggingface_hub", "httpx", "httpx2")
+"""Whose loggers tell of every attempt to reach the hub."""
+PATIENCE = 4.0
+"""Seconds that the hub has to answer at all, before anything is asked of it."""
+
+
+def is_path(name: str) -> bool:
+    """Whether ``name`` means a place on this machine, there or not.
+
+    So it ends as weights do, begins with a folder that exists, or is no plain ``owner/repository`` but has folders.
+    """
+    first, *rest = re.split(r"[/\\]", name)
+    folders = bool(rest) and (not _NAME.fullmatch(name) or Path(first).is_dir())
+    return folders or name.lower().endswith(SUFFIXES)
+
 
 def is_hub_name(name: str) -> bool:
-    """Whether ``name`` has the form ``owner/repository``."""
-    return bool(_NAME.fullmatch(name))
+    """Whether ``name`` has the form ``owner/repository`` and does not mean a path."""
+    return bool(_NAME.fullmatch(name)) and not is_path(name)
+
+
+def reach() -> None:
+    """Ask the hub for a sign of life, once; raises whatever keeps it from answering within :data:`PATIENCE`.
+
+    The hub's own calls try again for half a minute, so they begin only where this one has passed.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    failed: list[Exception] = [TimeoutError(f"no answer within {PATIENCE:g} seconds")]
+
+    def ask() -> None:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+            failed.clear()
+        except Exception as error:  # no network, no such host, offline by choice: all the same here
+            failed.insert(0, error)
+
+    asking = Thread(target=ask, daemon=True)  # looking up a host's name heeds no timeout
+    asking.start()
+    asking.join(PATIENCE)
+    if failed:
+        raise failed[0]
 
 
 def snapshot(name: str) -> Path:
@@ -35,9 +77,11 @@ def snapshot(name: str) -> Path:
     except Exception:
         pass  # not cached: it is downloaded
     try:
-        wanted = needed(HfApi().list_repo_files(name))
-        if wanted:
-            return Path(snapshot_download(name, allow_patterns=wanted))
+        with silenced(*LIBRARIES):
+            reach()
+            wanted = needed(HfApi().list_repo_files(name))
+            if wanted:
+                return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:
         raise HackamoreError(
             f"{name} is no folder here, is not whole in the local cache, and cannot be downloaded",

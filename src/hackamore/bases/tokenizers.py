@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hackamore.bases.hub import LIBRARIES, is_path, reach
+from hackamore.bases.silence import silenced
 from hackamore.core.errors import HackamoreError
 
 CLIP_HUB, T5_HUB = "openai/clip-vit-large-patch14", "google/t5-v1_1-xxl"
@@ -132,10 +134,15 @@ def from_hub(name: str, patterns: Sequence[str]) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    if is_path(name):
+        raise HackamoreError(f"no such file or folder: {name}", expected="one on this machine, or a hub name")
     last: Exception | None = None
     for local in (True, False):
         try:
-            folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=local))
+            with silenced(*LIBRARIES):
+                if not local:
+                    reach()
+                folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=local))
         except Exception as error:  # no network, no such name, not allowed: all the same to the user
             last = error
             continue
