@@ -44,8 +44,7 @@ def reach() -> None:
 
     The hub's own calls try again for half a minute, so they begin only where this one has passed.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     failed: list[Exception] = [TimeoutError(f"no answer within {PATIENCE:g} seconds")]
 
