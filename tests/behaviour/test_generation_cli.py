@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from hackamore.cli.batch import count_of
 from hackamore.cli.loading import parse_lora, parse_upscale
@@ -81,8 +82,25 @@ def test_a_folder_gives_a_picture_for_each_file(there, run):
 def test_a_control_hides_the_part_that_its_mask_says(there, run):
     words = ["--control", "inpaint=photo.png,mask=mask.png,model=meadow/canny,scale=0.5"]
     code, _, err = generate(run, *words, "--out", "made.png")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "notice: the control meadow/canny was trained on canny, and is given inpaint\n")
     assert read_recipe("made.png").units[0].hidden is not None
+    plain = ["--control", "canny=photo.png,hidden=mask.png"]
+    assert generate(run, *plain, "--out", "plain.png")[0] == 0
+    assert read_recipe("plain.png").units[0].hidden is not None
+    again(run, "made.png")
+
+
+def test_a_kind_that_the_file_does_not_tell_is_replayed(there, run):
+    from hackamore.controls.catalog import embedded
+    from hackamore.controls.formats.convert import convert
+
+    convert(embedded()["meadow/canny"], there / "told.safetensors", "diffusers")
+    weights = load_file(there / "told.safetensors")
+    (there / "untold").mkdir()
+    save_file(weights, there / "untold" / "diffusion_pytorch_model.safetensors")
+    (there / "untold" / "config.json").write_text((embedded()["meadow/canny"] / "config.json").read_text())
+    assert generate(run, "--control", "canny=photo.png,model=untold", "--out", "made.png")[0] == 0
+    assert read_recipe("made.png").units[0].kind == "canny"
     again(run, "made.png")
 
 
@@ -133,7 +151,17 @@ WRONG = {
     "folder to a file": (["--control", "canny=photos", "--out", "made.png"], "a folder for several"),
     "unknown mode": (["--control", "canny=photo.png,mode=loud"], "unknown mode"),
     "weights and mode": (["--control", "canny=photo.png,mode=guess,weights=1/1"], "layer weights and mode"),
-    "weights a word": (["--control", "canny=photo.png,weights=1/x"], "does not know 'weights'"),
+    "weights a word": (["--control", "canny=photo.png,weights=1/x"], "layer weights are not numbers"),
+    "a kind that the control does not take": (
+        ["--control", "ip-adapter=photo.png,model=meadow/canny"],
+        "does not take",
+    ),
+    "no kind for a reference": (["--control", "canny=photo.png,model=reference"], "does not take canny"),
+    "upscale strength alone": (["--upscale-strength", "0.3"], "without --upscale"),
+    "upscale of no steps": (["--upscale", "2", "--upscale-steps", "0"], "steps is out of range"),
+    "no such start": (["--base", "nowhere", "--init", "none.png"], "none.png"),
+    "a mode before the base": (["--base", "nowhere", "--control", "canny=photo.png,model=x,mode=loud"], "unknown mode"),
+    "steps before the base": (["--base", "nowhere", "--steps", "0"], "steps is out of range"),
     "type of no union": (["--control", "canny=photo.png,type=3"], "does not know 'type'"),
     "lora scale": (["--lora", "x.safetensors:99"], "scale of a LoRA"),
     "lora missing": (["--lora", "x.safetensors:0.5"], "x.safetensors"),

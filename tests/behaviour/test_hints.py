@@ -29,6 +29,11 @@ DANCER = np.array(
 )  # fmt: skip
 
 
+def unasked(err: str) -> str:
+    """What was said beyond that a control was given another kind of hint than its own, as these tests mean to."""
+    return "".join(line for line in err.splitlines(True) if "was trained on" not in line)
+
+
 def dancer(moved: float = 0.0) -> np.ndarray:
     body = np.concatenate([DANCER + np.float32([moved, moved / 2]), np.ones((18, 1), np.float32)], axis=1)
     return draw_people(People((Person(body.astype(np.float32)),), (128, 128)))
@@ -170,7 +175,7 @@ def test_show_hint_is_the_very_tensor_the_network_receives(here, run, monkeypatc
     control = f"{kind}=given.png,model=meadow/{'seg' if kind == 'seg' else 'canny'},resize={mode}"
     words = ["--steps", 1, "--size", "64x72", "--control", control, "--show-hint", "hint.png", "--out", "made.png"]
     code, _, err = run("generate", "a lake", *words)
-    assert (code, err) == (0, "")
+    assert (code, unasked(err)) == (0, "")
     assert (to_hint(load_picture("hint.png")) == received[0]).all()
     assert received[0].shape == (1, 3, 72, 64)
 
@@ -179,7 +184,7 @@ def test_several_hints_are_all_shown(here, run):
     controls = ["--control", "canny=photo.png", "--control", "seg=painted.png"]
     words = ["--steps", 1, "--size", "64x64", *controls, "--show-hint", "hint.png", "--out", "made.png"]
     code, _, err = run("generate", "a lake", *words)
-    assert (code, err) == (0, "")
+    assert (code, unasked(err)) == (0, "")
     assert set(map(tuple, load_picture("hint.png").reshape(-1, 3))) == {(0, 0, 0), (255, 255, 255)}
     palette.read(load_picture("hint-2.png"))
 
@@ -190,7 +195,7 @@ def test_a_hint_of_another_kind_is_judged_by_the_controls_own(here, run, control
     (here / "people.json").write_text(json.dumps([{"people": [told], "canvas_width": 64, "canvas_height": 64}]))
     words = ["--steps", 1, "--size", "64x64", "--control", f"{control},model=meadow/canny", "--verify"]
     code, out, err = run("generate", "a lake", *words, "--out", "made.png")
-    assert (code, err) == (0, "")
+    assert (code, unasked(err)) == (0, "")
     assert "canny F1 (2 px)" in out
 
 

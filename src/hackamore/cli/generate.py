@@ -51,9 +51,9 @@ def run(
     strength: loading.Strength = None,
     inpaint_mask: loading.InpaintMask = None,
     upscale: loading.UpscaleTo = None,
-    upscale_strength: loading.UpscaleStrength = 0.6,
+    upscale_strength: loading.UpscaleStrength = None,
     upscale_steps: loading.UpscaleSteps = None,
-    upscale_through: loading.UpscaleThrough = "latents",
+    upscale_through: loading.UpscaleThrough = None,
     tile: loading.TileSize = None,
     tile_overlap: loading.TileOverlap = None,
     lora: loading.Lora = None,
@@ -109,11 +109,15 @@ def run(
 
     from hackamore.bases.catalog import load_base
     from hackamore.generate import check
-    from hackamore.generate.plan import multiple_of
+    from hackamore.generate.plan import check_numbers, multiple_of
+    from hackamore.sampling.start import check_strength
 
+    check_numbers(count, seed, guidance, steps)
+    check_strength("strength", steps, strength, flow=False)
+    began, hidden = _pictures(init), _pictures(inpaint_mask)
     loaded = load_base(base, device=device, dtype=dtype, **options)
     settings["size"] = chosen = chosen or loaded.size
-    settings |= {"init": _pictures(init, chosen), "mask": _pictures(inpaint_mask, chosen)}
+    settings |= {"init": _cut(began, chosen), "mask": _cut(hidden, chosen)}
     check(loaded, [prompt] * count, **settings)
     controls.load(loaded)
     settings["controls"] = controls.at(chosen) if settings["upscale"] is None else controls.at
@@ -137,11 +141,18 @@ def run(
         )
 
 
-def _pictures(source: Path | None, size: tuple[int, int]) -> Any:
-    """The picture of a file, or those of a folder, at ``size``; cut like hints."""
+def _pictures(source: Path | None) -> Any:
+    """The picture of a file, or those of a folder."""
     from hackamore.core.image import load_picture
 
-    return None if source is None else [load_picture(file, size=size) for file in each_of(source)]
+    return None if source is None else [load_picture(file) for file in each_of(source)]
+
+
+def _cut(pictures: Any, size: tuple[int, int]) -> Any:
+    """Pictures at ``size``, cut like hints."""
+    from hackamore.core.image import resize
+
+    return None if pictures is None else [resize(picture, size) for picture in pictures]
 
 
 def _note_all(hinted: list[list[Any]]) -> None:

@@ -35,9 +35,9 @@ InpaintMask = Annotated[
 UpscaleTo = Annotated[
     str | None, typer.Option("--upscale", help="WxH or a factor: a second pass at that size, with hints made anew.")
 ]
-UpscaleStrength = Annotated[float, typer.Option(help="Share of the steps that run in the second pass.")]
+UpscaleStrength = Annotated[float | None, typer.Option(help="Share of the steps that run in the second pass: 0.6.")]
 UpscaleSteps = Annotated[int | None, typer.Option(help="Steps of the second pass; as many as the first when absent.")]
-UpscaleThrough = Annotated[str, typer.Option(help="What is enlarged between the passes: latents or pixels.")]
+UpscaleThrough = Annotated[str | None, typer.Option(help="What is enlarged between the passes: latents, or pixels.")]
 TileSize = Annotated[
     str | None, typer.Option("--tile", help="N or WxH: denoise a large picture in tiles of that size.")
 ]
@@ -90,14 +90,17 @@ def parse_lora(text: str) -> tuple[str, float]:
     return file, scale
 
 
-def parse_upscale(text: str | None, strength: float, steps: int | None, through: str) -> Any:
+def parse_upscale(text: str | None, strength: float | None, steps: int | None, through: str | None) -> Any:
     """``WxH`` or a factor → :class:`Upscale`; None where none is asked for."""
+    given = {"strength": strength, "steps": steps, "through": through}
+    told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if text is None:
+        if told:
+            raise HackamoreError(f"--upscale-{next(iter(told))} without --upscale", expected="the larger size too")
         return None
     from hackamore.cli.options import parse_size
     from hackamore.sampling.upscale import Upscale
 
-    told: dict[str, Any] = {"strength": strength, "steps": steps, "through": through}
     if "x" in text.lower().replace("×", "x"):
         return Upscale(size=parse_size(text), **told)
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hackamore.cli.batch import each_of
 from hackamore.cli.options import ControlSpec
+from hackamore.cli.show import note
 from hackamore.core.errors import HackamoreError
 
 AS_IT_IS = ("ip-adapter", "ip2p", "reference")
@@ -24,6 +25,8 @@ class Units:
 
     def __init__(self, specs: Sequence[ControlSpec], base: str) -> None:
         self.specs, self.base = list(specs), base
+        for spec in specs:
+            check_settings(spec)
         self.readers = [
             [read_hint(replace(spec, image=image), base) for image in each_of(spec.image)] for spec in specs
         ]
@@ -41,6 +44,7 @@ class Units:
                 known[name] = load_control(name, loaded)
             control = known[name]
             _check_options(spec, control)
+            _check_kind(spec, control)
             if "type" not in getattr(control, "options", ()):  # a union's hints are of many kinds
                 control.condition = control.condition or _kind(spec.kind)  # published files do not tell
             self.controls.append(control)
@@ -106,6 +110,27 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[Size | None], Any]:
     return at
 
 
+def check_settings(spec: ControlSpec) -> None:
+    """Raise for what a unit is told that can be seen to be wrong before anything is loaded."""
+    from hackamore.controls.modes import check_mode
+    from hackamore.controls.schedule import parse_schedule, window
+    from hackamore.core.image import check_resize, load_picture
+
+    told = spec.unit
+    window(**{name: told[name] for name in ("scale", "start", "end") if name in told})
+    if "schedule" in told:
+        parse_schedule(told["schedule"])
+    check_mode(told.get("mode", "balanced"))
+    check_resize(told.get("resize", "crop"))
+    for mask in each_of(Path(told["mask"])) if "mask" in told else ():
+        load_picture(mask)
+    if "weights" in own_options(spec):
+        expected = "numbers with slashes between, such as 1/0.8/0.5"
+        raise HackamoreError(
+            "the layer weights are not numbers", received=spec.parameters["weights"], expected=expected
+        )
+
+
 def annotator_parameters(spec: ControlSpec) -> dict[str, Any]:
     """Those of a control's keys that its annotator knows; what remains may be the control's own."""
     if spec.kind in AS_IT_IS:
@@ -114,8 +139,9 @@ def annotator_parameters(spec: ControlSpec) -> dict[str, Any]:
 
     known = annotator_class(kind_for(spec.kind, spec.image)).model_fields
     parameters = {name: value for name, value in spec.parameters.items() if name in known}
-    if spec.kind == "inpaint" and "mask" in spec.unit:
-        parameters["mask"] = spec.unit["mask"]  # of the picture: what is hidden, not where the control acts
+    hidden = spec.unit.get("mask", spec.parameters.get("hidden"))
+    if spec.kind == "inpaint" and hidden is not None:
+        parameters["mask"] = hidden  # of the picture: what is hidden, not where the control acts
     return parameters
 
 
@@ -133,7 +159,7 @@ def make_unit(spec: ControlSpec, hints: Sequence[Any], control: Any, size: Size)
     from hackamore.core.image import load_picture, to_hint
 
     settings: dict[str, Any] = {key: spec.unit[key] for key in TOLD if key in spec.unit}
-    settings |= {name: _file_or(value) for name, value in own_options(spec).items()}
+    settings |= {name: _file_or(value) for name, value in own_options(spec).items() if name != "hidden"}
     known = getattr(control, "options", ())
     if "type" in known:
         settings.setdefault("type", spec.kind)
@@ -141,7 +167,10 @@ def make_unit(spec: ControlSpec, hints: Sequence[Any], control: Any, size: Size)
     if spec.kind == "inpaint":
         if "hidden" in known:
             settings["hidden"] = to_hint([_hidden(spec, image, size, mode) for image in each_of(spec.image)])[:, :1]
-    elif "mask" in spec.unit:
+    elif "hidden" in spec.parameters:
+        hidden = [load_picture(mask, size=size, mode=mode) for mask in each_of(Path(spec.parameters["hidden"]))]
+        settings["hidden"] = to_hint(hidden).amax(1, keepdim=True)
+    if "mask" in spec.unit and spec.kind != "inpaint":
         masks = [load_picture(mask, size=size, mode=mode) for mask in each_of(Path(spec.unit["mask"]))]
         settings["mask"] = to_hint(masks).mean(1, keepdim=True)
     return control.unit(to_hint(list(hints)), **settings)
@@ -163,6 +192,19 @@ def _check_options(spec: ControlSpec, control: Any) -> None:
                 received=f"{name}={spec.parameters[name]}",
                 expected=f"{_annotator_words(spec)}options of {control.name}: {', '.join(known) or 'none'}",
             )
+
+
+def _check_kind(spec: ControlSpec, control: Any) -> None:
+    """Raise where the picture is read as one thing and the control takes another; say where its file tells so."""
+    whole = not getattr(control, "spatial", True)  # takes the picture itself
+    if spec.kind not in AS_IT_IS if whole else spec.kind in ("ip-adapter", "reference"):
+        expected = "ip-adapter=IMAGE or reference=IMAGE" if whole else "the kind of hint that it was trained on"
+        raise HackamoreError(
+            f"the control {control.name} does not take {spec.kind}", received=str(spec.image), expected=expected
+        )
+    own = control.condition
+    if own and "type" not in getattr(control, "options", ()) and not whole and own != _kind(spec.kind):
+        note(f"notice: the control {control.name} was trained on {own}, and is given {spec.kind}")
 
 
 def _annotator_words(spec: ControlSpec) -> str:

@@ -48,6 +48,8 @@ def restore(recipe: UnitRecipe, control: Any, found: Callable[[str], Path]) -> U
     told: Mapping[str, Any] = (
         {"schedule": recipe.schedule} if recipe.schedule else recipe.model_dump(include={"scale", "start", "end"})
     )
+    if "type" not in getattr(control, "options", ()):  # published files do not tell their condition
+        control.condition = control.condition or recipe.kind
     if recipe.hidden is not None:
         told = {**told, "hidden": extract(recipe.hidden)}
     unit: Unit = control.unit(

@@ -67,8 +67,7 @@ def resize(picture: Picture, size: Size, mode: str = "crop", *, categorical: boo
     pixels; ``stretch`` does not keep it; ``none`` refuses another size. ``categorical`` takes the nearest pixel
     (no new colours); otherwise area averaging when shrinking, and cubic interpolation when growing.
     """
-    if mode not in get_args(ResizeMode):
-        raise HackamoreError("unknown resize mode", received=mode, expected=", ".join(get_args(ResizeMode)))
+    check_resize(mode)
     height, width = picture.shape[:2]
     if (width, height) == size:
         return picture
@@ -92,6 +91,12 @@ def resize(picture: Picture, size: Size, mode: str = "crop", *, categorical: boo
     right, bottom = size[0] - scaled[0] - left, size[1] - scaled[1] - top
     padded: Picture = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
     return padded
+
+
+def check_resize(mode: str) -> None:
+    """Raise :class:`HackamoreError` for what is no resize mode."""
+    if mode not in get_args(ResizeMode):
+        raise HackamoreError("unknown resize mode", received=mode, expected=", ".join(get_args(ResizeMode)))
 
 
 def to_hint(pictures: Picture | Sequence[Picture]) -> Tensor:

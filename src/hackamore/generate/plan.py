@@ -117,7 +117,7 @@ def make_plan(
     """The checked plan of a generation; the parameters are those of :func:`hackamore.generate.run.generate`."""
     guidance = base.guidance if guidance is None else guidance
     scheduler = scheduler or base.scheduler
-    _check_numbers(prompts, seed, guidance)
+    check_numbers(len(prompts), seed, guidance)
     began = None if init is None else as_rows("start picture", init)
     hidden = None if mask is None else (as_rows("mask", mask).mean(1, keepdim=True) >= 0.5).float()
     size = check_size(size or (base.size if began is None else size_of(began)), multiple_of(base))
@@ -125,7 +125,13 @@ def make_plan(
     _check_start(began, hidden, size, len(prompts))
     runs = [(size, steps, strength)]
     if upscale is not None:
-        runs.append((upscale.target(size, multiple_of(base)), upscale.steps or steps, upscale.strength))
+        runs.append(
+            (
+                upscale.target(size, multiple_of(base)),
+                steps if upscale.steps is None else upscale.steps,
+                upscale.strength,
+            )
+        )
     if tile is not None:
         tile.check(runs[-1][0], multiple_of(base))
     passes: list[Pass] = []
@@ -146,12 +152,15 @@ def make_plan(
     return Plan(base, list(prompts), negative, seed, guidance, scheduler, *told)
 
 
-def _check_numbers(prompts: Sequence[str], seed: int, guidance: float) -> None:
-    if not 1 <= len(prompts) <= MOST_PICTURES:
-        raise HackamoreError("the number of pictures is out of range", received=len(prompts), expected="1 to 1000")
-    if not 0 <= seed < 2**63 - len(prompts):
+def check_numbers(pictures: int, seed: int, guidance: float | None, steps: int = 1) -> None:
+    """Raise :class:`HackamoreError` for a number out of its range, whatever the base."""
+    if not 1 <= pictures <= MOST_PICTURES:
+        raise HackamoreError("the number of pictures is out of range", received=pictures, expected="1 to 1000")
+    if not 1 <= steps <= MOST_STEPS:
+        raise HackamoreError("the number of steps is out of range", received=steps, expected=f"1 to {MOST_STEPS}")
+    if not 0 <= seed < 2**63 - pictures:
         raise HackamoreError("the seed is out of range", received=seed, expected="0 to 2^63")
-    if not (math.isfinite(guidance) and 0 <= guidance <= LARGEST_GUIDANCE):
+    if guidance is not None and not (math.isfinite(guidance) and 0 <= guidance <= LARGEST_GUIDANCE):
         raise HackamoreError("the guidance is out of range", received=guidance, expected="0 to 100; 1 is none")
 
 
