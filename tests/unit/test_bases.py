@@ -326,6 +326,16 @@ def test_a_hub_that_does_not_answer_is_told_soon_and_once(tmp_path, monkeypatch,
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_part_without_weights_is_told_in_one_sentence(sd1_folder, tmp_path, capfd, part):
+    folder = shutil.copytree(sd1_folder, tmp_path / "bare")
+    for file in (folder / part).glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(HackamoreError, match=f"the {part} of .*bare cannot be loaded"):
+        load_base(folder, device="cpu")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_fp16_files_alone_are_read(sd1, sd1_folder, tmp_path):
     folder = shutil.copytree(sd1_folder, tmp_path / "half")
     for file in (*folder.glob("*/diffusion_pytorch_model.safetensors"), *folder.glob("*/model.safetensors")):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from hackamore.bases.silence import silenced
 from hackamore.bases.tokenizers import kind_of
 from hackamore.bases.unet import UNetBase
 from hackamore.core.errors import HackamoreError
@@ -92,7 +93,7 @@ def weights_of(part: Path) -> tuple[list[Path], str | None, bool]:
 
 def _read(folder: Path, part: str, kind: Any, **told: Any) -> Any:
     try:
-        with _no_bars():
+        with _no_bars(), silenced("diffusers", "transformers"):  # what they say of it is in the sentence below
             return kind.from_pretrained(folder / part, local_files_only=True, **told)
     except Exception as error:
         raise HackamoreError(
