@@ -10,9 +10,11 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors import safe_open
 
 from hackamore.bases.catalog import MEADOW, load_base
-from hackamore.controls.catalog import load_control
+from hackamore.controls.catalog import embedded, load_control
 from hackamore.controls.formats.file import open_control
+from hackamore.controls.formats.transfer import transfer
 from hackamore.controls.formats.unet import names_of
+from hackamore.core.errors import HackamoreError
 from tests.format_models import cldm, control_lora, difference, net_for, save
 
 BYTES = "diffusion_pytorch_model.safetensors"
@@ -169,3 +171,11 @@ def test_wrong_input_is_one_sentence_and_nothing_is_written(here, run, sd1, sd2,
         assert expected in err
         assert len(err.strip().splitlines()) <= 4
     assert sorted(here.rglob("*")) == before
+
+
+def test_a_target_that_exists_is_told_before_the_bases_are_read(tmp_path):
+    source = embedded()["meadow/canny"]
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "config.json").write_text("{}")
+    with pytest.raises(HackamoreError, match="exists already"):
+        transfer(source, tmp_path / "there", "nowhere", "nowhere")

@@ -66,6 +66,18 @@ def control_net(path: Path) -> ControlFile:
     return file
 
 
+def check_target(target: Path, layout: str, overwrite: bool) -> Path:
+    """The file of weights that a control at ``target`` gets; raises :class:`HackamoreError` where it cannot be."""
+    single = target.suffix == ".safetensors"
+    if layout == "cldm" and not single:
+        raise HackamoreError(f"{target} cannot hold the original layout", expected="a name ending in .safetensors")
+    weights = target if single else target / WEIGHTS
+    for path in (weights, *(() if single else (target / "config.json",))):
+        if path.exists() and not overwrite:
+            raise HackamoreError(f"{path} exists already", remedy="another name, or --overwrite")
+    return weights
+
+
 def write_control(
     values: Mapping[str, Tensor],
     target: Path,
@@ -84,13 +96,8 @@ def write_control(
     """
     if dtype is not None and dtype not in DTYPES:
         raise unknown_name("dtype", dtype, list(DTYPES))
-    single = target.suffix == ".safetensors"
-    if layout == "cldm" and not single:
-        raise HackamoreError(f"{target} cannot hold the original layout", expected="a name ending in .safetensors")
-    weights = target if single else target / WEIGHTS
-    for path in (weights, *(() if single else (target / "config.json",))):
-        if path.exists() and not overwrite:
-            raise HackamoreError(f"{path} exists already", remedy="another name, or --overwrite")
+    weights = check_target(target, layout, overwrite)
+    single = weights == target
     shapes = {name: tuple(value.shape) for name, value in values.items()}
     told = dict(metadata) | {"format": "pt"} | _spec(family_of(shapes), layout, metadata.get("modelspec.title", title))
     settings = json.dumps(dict(config), indent=2, sort_keys=True, default=list)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hackamore.controls.formats.convert import config_of, control_net, write_control
+from hackamore.controls.formats.convert import check_target, config_of, control_net, write_control
 from hackamore.controls.formats.trunk import check_family
 from hackamore.controls.formats.unet import base_weights, names_of
 from hackamore.core.errors import HackamoreError
@@ -26,6 +26,7 @@ def transfer(
     file = control_net(Path(source))
     names = names_of(file)
     layout = "diffusers" if all(name == key for name, key in names.items()) else "cldm"
+    check_target(Path(target), layout, overwrite)
     config = config_of(file)
     shapes = {name: file.shapes[key] for name, key in names.items()}
     before, told = _encoder(start, file.name, shapes)
