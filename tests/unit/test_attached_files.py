@@ -17,6 +17,9 @@ from hackamore.controls.reference import reference_control
 from hackamore.controls.xs import new_xs
 from hackamore.core.errors import HackamoreError
 from tests.attached_models import HINT, ip_adapter_weights, made, stirred, write_image_encoder, write_ip_adapter
+from tests.format_models import save
+
+FILE = "model.safetensors"
 
 
 @pytest.mark.parametrize("family", ["sd1", "meadow"])
@@ -90,6 +93,32 @@ def test_image_encoders_are_found_or_asked_for(sd1, tmp_path):
     save_file(weights | {"image_proj.proj_in.weight": torch.zeros(64, 48)}, path)
     with pytest.raises(HackamoreError, match="does not fit the IP-Adapter"):
         read_ip_adapter(open_control(path), sd1).prepare(HINT)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder, weights: (folder / "pytorch_model.bin").write_bytes(b"hello"), "a pickle that is cut"),
+        (lambda folder, weights: save(dict(list(weights.items())[:-3]), folder / FILE), "lacks 3 tensors"),
+        (
+            lambda folder, weights: save({key: torch.zeros(3) for key in weights}, folder / FILE),
+            "weights of other shapes than its config.json tells",
+        ),
+        (lambda folder, weights: None, "no weights in it"),
+    ],
+)
+def test_a_damaged_image_encoder_is_told_in_words(sd1, tmp_path, damage, words):
+    path = write_ip_adapter(sd1, tmp_path)
+    folder = tmp_path / "image_encoder"
+    weights = load_file(folder / FILE)
+    (folder / FILE).unlink()
+    damage(folder, weights)
+    control = load_control(path, sd1)
+    with pytest.raises(HackamoreError) as error:
+        control.prepare(HINT)
+    assert words in str(error.value)
+    with pytest.raises(HackamoreError, match="no such folder"):
+        control.prepare(HINT, encoder=tmp_path / "none")
 
 
 def test_faces_and_damaged_projections_are_refused(sd1, tmp_path):

@@ -250,7 +250,7 @@ def test_parts_that_are_nowhere_say_what_to_give(tmp_path, tokens, originals):
     unet = {key: value for key, value in originals["sd1"].items() if key.startswith(UNET)}
     said = refused(write_file(unet, tmp_path / "unet.safetensors"), tokenizer=tokens)
     assert "has no text encoder CLIP-L inside" in said
-    assert "parts=FOLDER" in said
+    assert "parts=FOLDER, on the command line --parts FOLDER" in said
     assert "stable-diffusion-v1-5/stable-diffusion-v1-5" in said
 
 
@@ -275,7 +275,7 @@ def test_tokenizers_that_are_nowhere_say_what_to_give(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(HackamoreError) as error:
         t5_tokenizer([tmp_path], "tokenizer_3")
-    assert "tokenizer=FOLDER" in str(error.value)
+    assert "tokenizer=FOLDER, on the command line --tokenizer FOLDER" in str(error.value)
     with pytest.raises(HackamoreError, match="CLIP's tokenizer is not on this machine"):
         clip_tokenizer([tmp_path], "tokenizer", packages=False)
     with pytest.raises(HackamoreError, match="someone/nothing is neither a folder nor"):

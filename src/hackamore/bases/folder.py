@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 
-from hackamore.bases.silence import silenced
+from hackamore.bases.silence import reason, silenced
 from hackamore.bases.tokenizers import kind_of
 from hackamore.bases.unet import UNetBase
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
+from hackamore.core.weights import open_weights
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 MORE = ("text_encoder_2", "tokenizer_2")
+STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+"""How the names of weights begin in diffusers' and transformers' folders; other programs' formats may lie beside."""
 
 
 def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtype, **settings: Any) -> UNetBase:
@@ -59,7 +62,14 @@ def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtyp
 
 def read_part(folder: Path, part: str, kind: Any, dtype: torch.dtype) -> Any:
     """One network of a folder, as the diffusers or transformers class ``kind``."""
-    _, variant, safe = weights_of(folder / part)
+    files, variant, safe = weights_of(folder / part)
+    _told(folder / part)  # without a configuration, transformers would make one up
+    if not files:
+        raise HackamoreError(
+            f"the {part} of {folder} cannot be loaded", received="no weights in it", expected="a .safetensors file"
+        )
+    for file in files:
+        open_weights(file)  # says in words what is damaged or holds code
     told = {"torch_dtype": dtype, "use_safetensors": safe} | ({"variant": variant} if variant else {})
     network, found = _read(folder, part, kind, output_loading_info=True, **told)
     if missing := sorted(found["missing_keys"]):  # which the libraries would fill with random numbers
@@ -83,7 +93,7 @@ def weights_of(part: Path) -> tuple[list[Path], str | None, bool]:
     ``.bin`` files are read where there are no others, as weights alone: nothing in them is run.
     """
     for ending in (".safetensors", ".bin"):
-        files = sorted(part.glob(f"*{ending}"))
+        files = sorted(file for file in part.glob(f"*{ending}") if file.name.startswith(STEMS))
         whole = [file for file in files if not any(f".{kind}." in file.name for kind in ("fp16", "non_ema"))]
         half = [file for file in files if ".fp16." in file.name]
         if whole or half:
@@ -98,7 +108,7 @@ def _read(folder: Path, part: str, kind: Any, **told: Any) -> Any:
     except Exception as error:
         raise HackamoreError(
             f"the {part} of {folder} cannot be loaded",
-            received=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
+            received=reason(error),
             expected="whole files in diffusers' layout, weights as .safetensors",
         ) from error
 

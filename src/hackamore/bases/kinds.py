@@ -159,7 +159,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("an autoencoder", holds("decoder.conv_in.weight"), note=f"{NO_BASE}; it goes to --vae"),
     Kind("an image encoder", holds("vision_model.embeddings."), note=NO_BASE),
     Kind("a text encoder", holds("text_model.embeddings.", "encoder.block.0.layer.0.SelfAttention."),
-         note="which is part of a base; it goes to parts="),
+         note="which is part of a base; it goes to parts= (--parts)"),
 )  # fmt: skip
 
 

@@ -107,8 +107,9 @@ class Source:
         """The error for a part that is nowhere."""
         return HackamoreError(
             f"{self.files[0].path} has no {words} inside",
-            expected=f"parts=FOLDER, a folder in diffusers' layout with {name}, or a file with it",
-            remedy=f"parts={LENDERS[self.family]!r} where the hub can be reached",
+            expected=f"parts=FOLDER, on the command line --parts FOLDER: a folder in diffusers' layout with {name}, "
+            "or a file with it",
+            remedy=f"parts={LENDERS[self.family]!r} (--parts {LENDERS[self.family]}) where the hub can be reached",
         )
 
     def hashes(self, names: Iterable[str]) -> dict[str, str]:
@@ -157,5 +158,7 @@ def denoiser_piece(file: WeightsFile, ema: bool = False) -> Piece:
     averaged = {name: "model_ema.diffusion_model" + name.replace(".", "") for name in keys}
     absent = [key for key in averaged.values() if key not in file.shapes]
     if absent:
-        raise HackamoreError(f"{file.path} has no averaged weights", received=f"no {absent[0]}", expected="ema=False")
+        raise HackamoreError(
+            f"{file.path} has no averaged weights", received=f"no {absent[0]}", expected="no ema=True (--ema)"
+        )
     return Piece(file, averaged)

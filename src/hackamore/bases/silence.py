@@ -1,4 +1,4 @@
-"""Other libraries' notices, held back while an error of ours says the same in a sentence."""
+"""Other libraries' notices, held back where an error of ours says the same, and their errors in words."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ def silenced(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def reason(error: Exception) -> str:
+    """Why another library could not load a part, in a few words."""
+    words = str(error).strip()
+    if "ignore_mismatched_sizes" in words or "expected shape" in words or "size mismatch" in words:
+        return "weights of other shapes than its config.json tells"
+    return f"{type(error).__name__}: {words.splitlines()[0][:200]}" if words else type(error).__name__

@@ -265,7 +265,7 @@ def _described(file: WeightsFile, family: str) -> dict[str, object]:
     told["denoiser"] = f"{sum(math.prod(shape) for shape in network.shapes.values()):,} parameters"
     told["parts inside"] = ", ".join(inside) or "none but the denoiser"
     if any(key.startswith("model_ema.diffusion_model") for key in file.shapes):
-        told["averaged weights"] = "inside (ema=True)"
+        told["averaged weights"] = "inside (ema=True, --ema)"
     told["use"] = f"hackamore generate PROMPT --base {file.path}"
     if lacking and not (family == "sd3" and set(inside) - {"autoencoder"} and "autoencoder" in inside):
         told["use"] = f'load_base("{file.path}", parts=FOLDER), which lends: {", ".join(lacking)}'

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hackamore.bases.hub import LIBRARIES, is_path, reach
-from hackamore.bases.silence import silenced
+from hackamore.bases.silence import reason, silenced
 from hackamore.core.errors import HackamoreError
 
 CLIP_HUB, T5_HUB = "openai/clip-vit-large-patch14", "google/t5-v1_1-xxl"
@@ -159,7 +159,7 @@ def _read(kind: Any, where: Path, **told: Any) -> Any:
     try:
         return kind.from_pretrained(where, local_files_only=True, **told)
     except Exception as error:  # a damaged folder can fail in any way
-        raise _unreadable(where, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
+        raise _unreadable(where, reason(error)) from error
 
 
 def _unreadable(where: str | Path, received: str) -> HackamoreError:
@@ -177,7 +177,8 @@ def _published(kind: Any, name: str, words: str, carrier: str | None, **told: An
     except HackamoreError as error:
         raise HackamoreError(
             f"{words}'s tokenizer is not on this machine",
-            expected=f"tokenizer=FOLDER (one that holds tokenizer.json), or the hub's {name} in its cache",
+            expected=f"tokenizer=FOLDER, on the command line --tokenizer FOLDER (one that holds tokenizer.json), "
+            f"or the hub's {name} in its cache",
             remedy=f"the package {carrier}" if carrier else None,
         ) from error
     if folder is None:

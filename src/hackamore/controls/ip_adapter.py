@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.bases.base import Sites
+from hackamore.bases.folder import read_part, weights_of
 from hackamore.bases.walk import attentions
 from hackamore.controls.attention import Kept, add, attended, keep
 from hackamore.controls.control import Voice
@@ -101,7 +102,7 @@ class IPAdapter(nn.Module):
                 f"the IP-Adapter {self.name} has no image encoder",
                 received="no folder image_encoder beside it or beside its base, no option encoder",
                 expected="a folder of CLIPVisionModelWithProjection (config.json and model.safetensors)",
-                remedy="encoder=FOLDER",
+                remedy="encoder=FOLDER, on the command line --control …,encoder=FOLDER",
             )
         if path not in self._encoders:
             self._encoders[path] = self._load(path)
@@ -110,17 +111,10 @@ class IPAdapter(nn.Module):
     def _load(self, folder: Path) -> Any:
         from transformers import CLIPVisionModelWithProjection
 
-        weight = next(self.parameters())
-        try:
-            network = CLIPVisionModelWithProjection.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=weight.dtype
-            )
-        except Exception as error:  # damaged or foreign folders fail in any way
-            raise HackamoreError(
-                f"the image encoder in {folder} cannot be loaded",
-                received=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
-                expected="a folder of CLIPVisionModelWithProjection, weights as .safetensors",
-            ) from error
+        weight, folder = next(self.parameters()), folder.resolve()
+        if not folder.is_dir():
+            raise HackamoreError(f"no such folder: {folder}", expected="a folder of CLIPVisionModelWithProjection")
+        network = read_part(folder.parent, folder.name, CLIPVisionModelWithProjection, weight.dtype)
         wide = network.config.hidden_size if self.deep else network.config.projection_dim
         if wide != self.width:
             raise HackamoreError(
@@ -128,7 +122,7 @@ class IPAdapter(nn.Module):
                 received=f"width {wide}",
                 expected=f"width {self.width}",
             )
-        for file in sorted(folder.glob("*.safetensors")):
+        for file in weights_of(folder)[0]:
             self.sha256 |= {f"image_encoder/{file.name}": sha256(file)}
         return network.to(weight.device).requires_grad_(False).eval()
 

@@ -149,9 +149,9 @@ def _unpickled(path: Path) -> Mapping[Any, Any]:
             ) from error
         raise HackamoreError(
             f"{path} is damaged or not a file of weights",
-            received="a pickle that is cut, or of something else than tensors; nothing in it was run"
-            if isinstance(error, pickle.UnpicklingError)
-            else f"{type(error).__name__}: {words[:120]}",
+            received=f"{type(error).__name__}: {words[:120]}"
+            if isinstance(error, OSError | MemoryError)
+            else "a pickle that is cut, or of something else than tensors; nothing in it was run",
             expected="a whole file that torch.save wrote, or .safetensors",
         ) from error
     if isinstance(content, Tensor):
