@@ -11,19 +11,22 @@ import torch
 
 from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
+from hackamore.controls.formats.t2i import FAMILY
 from hackamore.controls.lllite import PREFIX, LLLite, Shape
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
 
 CONDITION = "hackamore.condition"
 ARCHITECTURE = {"sdxl": "stable-diffusion-xl-v1-base", "sd1": "stable-diffusion-v1", "sd2": "stable-diffusion-v2"}
+ARCHITECTURES = {"stable-diffusion-xl": "sdxl", "stable-diffusion-v1": "sd1", "stable-diffusion-v2": "sd2"}
+"""How ModelSpec's architectures begin → the family."""
 
 
 def read_lllite(file: ControlFile, base: Any) -> LLLite:
     """Read a ControlLLLite for ``base``, whatever layers it acts on.
 
-    SD 1 and SD 2 have the same layers, so that a file of one fits the other. Raises :class:`HackamoreError` when its
-    layers are not the base's, and when keys are missing or left over.
+    SD 1 and SD 2 have the same layers, so that a file of one fits the other, unless its header tells its family. Raises
+    :class:`HackamoreError` for another family, layers that are not the base's, and keys that are missing or left over.
     """
     others = sorted(key for key in file.shapes if not key.startswith(PREFIX))
     if others or not file.shapes:
@@ -36,11 +39,25 @@ def read_lllite(file: ControlFile, base: Any) -> LLLite:
             received="an LLLite of a U-Net",
             expected=f"a control of family {base.family}",
         )
+    told = told_family(file.metadata) or base.family
+    if told != base.family:
+        raise HackamoreError(
+            f"the control {file.name} does not fit the base {base.name}",
+            received=f"an LLLite of family {told}, as its header says",
+            expected=f"a control of family {base.family}",
+        )
     control = LLLite(base, shapes_of(file.shapes), file.metadata.get(CONDITION))
     check_keys(file.path, control.parts.state_dict(), file.shapes)
     control.parts.load_state_dict(file.tensors())
     control.name, control.sha256 = file.name, file.sha256
     return control.requires_grad_(False).eval()
+
+
+def told_family(metadata: Mapping[str, str]) -> str | None:
+    """The family that a header tells, ours or ModelSpec's; None where it tells none that is known."""
+    spec = metadata.get("modelspec.architecture", "")
+    named = (family for start, family in ARCHITECTURES.items() if spec.startswith(start))
+    return metadata.get(FAMILY) or next(named, None)
 
 
 def shapes_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
@@ -72,7 +89,7 @@ def write_lllite(control: LLLite, path: Path, family: str, dtype: torch.dtype | 
         key: value.detach().to("cpu", dtype or value.dtype).contiguous()
         for key, value in control.parts.state_dict().items()
     }
-    told = {"format": "pt"} | ({CONDITION: control.condition} if control.condition else {})
+    told = {"format": "pt", FAMILY: family} | ({CONDITION: control.condition} if control.condition else {})
     if family in ARCHITECTURE:
         told["modelspec.architecture"] = f"{ARCHITECTURE[family]}/control-net-lllite"
     with written_whole(path) as temporary:
