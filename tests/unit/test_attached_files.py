@@ -75,6 +75,20 @@ def test_wrong_files_and_values_are_refused_in_a_sentence(sd1, sd2, tmp_path):
         small.prepare(torch.zeros(1, 3, 64, 72))
 
 
+@pytest.mark.parametrize(
+    "header", [{"modelspec.architecture": "stable-diffusion-v2/control-net-lllite"}, {"hackamore.family": "sd2"}]
+)
+def test_an_lllite_whose_header_tells_another_family_is_refused(sd1, tmp_path, header):
+    path = write_lllite(new_lllite(sd1), tmp_path / "lllite.safetensors", "sd1")
+    assert open_control(path).metadata["hackamore.family"] == "sd1"
+    weights = load_file(path)
+    save_file(weights, path, metadata={"modelspec.architecture": "unheard-of/control-net-lllite"})
+    load_control(path, sd1)
+    save_file(weights, path, metadata=header)
+    with pytest.raises(HackamoreError, match="of family sd2, as its header says"):
+        load_control(path, sd1)
+
+
 def test_image_encoders_are_found_or_asked_for(sd1, tmp_path):
     weights, path = ip_adapter_weights(sd1, "plus"), tmp_path / "models" / "ip.safetensors"
     path.parent.mkdir()
@@ -131,8 +145,13 @@ def test_faces_and_damaged_projections_are_refused(sd1, tmp_path):
     save_file({key: value for key, value in plain.items() if key != "image_proj.norm.bias"}, path)
     with pytest.raises(HackamoreError, match="projection that cannot be read"):
         read_ip_adapter(open_control(path), sd1)
-    save_file({key: value for key, value in plain.items() if key != "ip_adapter.3.to_k_ip.weight"}, path)
-    with pytest.raises(HackamoreError, match=r"lacks 1 tensors: ip_adapter\.3\.to_k_ip"):
+    for number in (1, 3):
+        save_file({key: value for key, value in plain.items() if key != f"ip_adapter.{number}.to_k_ip.weight"}, path)
+        with pytest.raises(HackamoreError, match=rf"lacks 1 tensors: ip_adapter\.{number}\.to_k_ip"):
+            read_ip_adapter(open_control(path), sd1)
+    nothing = {key: value for key, value in plain.items() if not key.startswith("ip_adapter.")}
+    save_file(nothing | {"ip_adapter.1.scale": torch.ones(1)}, path)
+    with pytest.raises(HackamoreError, match=r"lacks 1 tensors: ip_adapter\.1\.to_k_ip"):
         read_ip_adapter(open_control(path), sd1)
 
 

@@ -27,7 +27,10 @@ def read_ip_adapter(file: ControlFile, base: Any, encoder: Path | str | None = N
     kind = kind_of(shapes)
     if kind is None or any("lora" in key for key in shapes):
         raise _unsupported(file, shapes)
-    text = shapes.get(f"{LAYERS}1.to_k_ip.weight", (0, 0))[-1]
+    own = {key: shape for key, shape in shapes.items() if key.startswith(LAYERS)}
+    text = next((shape[-1] for key, shape in own.items() if key.endswith("_ip.weight")), 0)
+    if not text:
+        check_keys(file.path, {f"{LAYERS}1.to_k_ip.weight": ()}, own)
     if text != base.sites.text_width or not hasattr(base, "unet"):
         raise HackamoreError(
             f"the control {file.name} does not fit the base {base.name}",
