@@ -6,16 +6,18 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
 
+from hackamore.bases.kinds import kind_of
 from hackamore.bases.silence import reason, silenced
-from hackamore.bases.tokenizers import kind_of
+from hackamore.bases.tokenizers import kind_of as vocabulary_of
 from hackamore.bases.unet import UNetBase
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
-from hackamore.core.weights import open_weights
+from hackamore.core.weights import SUFFIXES, open_weights
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 MORE = ("text_encoder_2", "tokenizer_2")
@@ -39,6 +41,7 @@ def load_folder(folder: Path, name: str, device: torch.device, dtype: torch.dtyp
         raise _unsupported(folder, "a U-Net with one large text encoder alone (SDXL's refiner)")
     absent = [part for part in needed if not (folder / part).is_dir()]
     if absent:
+        _check_sight(folder)
         raise HackamoreError(
             f"{folder} is not a Stable Diffusion folder",
             received="no " + ", ".join(absent),
@@ -80,7 +83,7 @@ def read_part(folder: Path, part: str, kind: Any, dtype: torch.dtype) -> Any:
 
 def read_tokenizer(folder: Path, part: str, kind: Any) -> Any:
     """A tokenizer of a folder; without a vocabulary, transformers would quietly make an empty one."""
-    if kind_of(folder / part) is None:
+    if vocabulary_of(folder / part) is None:
         raise HackamoreError(
             f"the {part} of {folder} has no vocabulary", expected="tokenizer.json, or vocab.json and merges.txt"
         )
@@ -111,6 +114,18 @@ def _read(folder: Path, part: str, kind: Any, **told: Any) -> Any:
             received=reason(error),
             expected="whole files in diffusers' layout, weights as .safetensors",
         ) from error
+
+
+def _check_sight(folder: Path) -> None:
+    """Refuse by name a folder whose own weights are something else, or a base in one file."""
+    for file in sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()):
+        try:
+            kind = kind_of(open_weights(file))
+        except HackamoreError:  # of no kind that is known: the folder's own fault is told instead
+            continue
+        what = f"{folder} is {kind.words}, {kind.note}" if kind.family is None else f"{file} is a base in one file"
+        remedy = None if kind.family is None else f"--base {quote(str(file))}"
+        raise HackamoreError(what, expected="a base in diffusers' layout, or a base's file", remedy=remedy)
 
 
 def _told(folder: Path, name: str = "config.json", otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
