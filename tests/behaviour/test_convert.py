@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 
 import pytest
@@ -10,10 +11,14 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors import safe_open
 
 from hackamore.bases.catalog import MEADOW, load_base
+from hackamore.bases.unet import FAMILIES
+from hackamore.cli.options import parse_control
 from hackamore.controls.catalog import embedded, load_control
 from hackamore.controls.formats.file import open_control
 from hackamore.controls.formats.transfer import transfer
 from hackamore.controls.formats.unet import names_of
+from hackamore.controls.formats.union import write_union
+from hackamore.controls.union import new_union
 from hackamore.core.errors import HackamoreError
 from tests.format_models import cldm, control_lora, difference, net_for, save
 
@@ -138,6 +143,58 @@ def test_info_tells_bases_and_what_is_no_control(here, run, sd1_folder):
     save({"brushnet_down_blocks.0.weight": torch.zeros(2, 2)}, here / "brush.safetensors")
     code, out, _ = run("info", "brush.safetensors")
     assert (code, "use: none: a BrushNet, which is not supported" in out) == (0, True)
+
+
+def used(run, path):
+    """What ``info`` says of a file: all of it, and the last line as words of a shell."""
+    code, out, err = run("info", path)
+    assert (code, err) == (0, "")
+    return out, shlex.split(out.strip().splitlines()[-1].removeprefix("use: "))
+
+
+LORAS = {
+    "sd1": {"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 768)},
+    "sd2": {"unet.mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_k_lora.down.weight": (4, 1024)},
+    "sdxl": {"lora_te2_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 1280)},
+    "sd3": {"transformer.transformer_blocks.0.attn.to_q.lora_A.weight": (4, 1536)},
+    "flux": {"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": (4, 3072)},
+}
+
+
+@pytest.mark.parametrize("family", LORAS)
+def test_info_tells_the_family_of_a_lora_and_a_command_that_works(here, run, family):
+    tensors = {key: torch.zeros(shape) for key, shape in LORAS[family].items()}
+    out, words = used(run, save(tensors, here / "my style.safetensors"))
+    assert f"family: {family}\n" in out
+    assert words == ["hackamore", "generate", "PROMPT", "--base", "BASE", "--lora", f"{here}/my style.safetensors"]
+
+
+@pytest.mark.parametrize(("width", "base"), [(768, "BASE"), (128, "meadow")])
+def test_info_tells_the_family_of_an_embedding_and_its_base(here, run, width, base):
+    out, words = used(run, save({"<toy>": torch.zeros(1, width)}, here / "toy.safetensors"))
+    assert f"family: {FAMILIES[width]}\n" in out
+    assert words[3:6] == ["--base", base, "--embedding"]
+
+
+def test_info_gives_commands_for_every_name(here, run, sd1, sd1_folder):
+    shutil.copytree(MEADOW / "controls" / "canny", here / "a, b")
+    words = used(run, "a, b")[1]
+    assert words[3:6] == ["--base", "meadow", "--control"]
+    assert parse_control(words[6]).unit["model"] == "a, b"
+    shutil.copytree(sd1_folder, here / "my base")
+    assert used(run, "my base")[1][3:] == ["--base", "my base"]
+    assert "use: none: a U-Net or transformer alone" in run("info", "my base/unet")[1]
+    shutil.rmtree(here / "my base" / "vae")
+    assert "use: none: my base lacks vae" in run("info", "my base")[1]
+    write_union(new_union(sd1), here / "union")
+    assert "types: pose, depth, softedge, canny, normal, seg, tile, inpaint\n" in used(run, "union")[0]
+
+
+def test_info_tells_the_types_of_flux_s_union(here, run):
+    keys = {"controlnet_blocks.0.weight": (8, 8), "controlnet_x_embedder.weight": (8, 8), "x_embedder.weight": (8, 8)}
+    keys |= {"controlnet_mode_embedder.weight": (7, 8)}
+    save({key: torch.zeros(shape) for key, shape in keys.items()}, here / "flux.safetensors")
+    assert "types: canny, tile, depth, blur, pose, gray, lq\n" in used(run, "flux.safetensors")[0]
 
 
 def test_wrong_input_is_one_sentence_and_nothing_is_written(here, run, sd1, sd2, sd1_folder, sd2_folder):

@@ -159,7 +159,7 @@ FLUX = JOINT | {"joint_attention_dim": 32, "pooled_projection_dim": 32, "axes_di
 
 NAMES = {
     "ControlNetModel": "a ControlNet in diffusers' layout",
-    "UNet2DConditionModel": "a base model",
+    "UNet2DConditionModel": "a U-Net or transformer alone",
     "ControlNetUnionModel": "a union ControlNet",
     "SparseControlNetModel": "a SparseCtrl control for films",
     "SparseControlNetModel rgb": "a SparseCtrl control for films",
@@ -179,8 +179,8 @@ NAMES = {
     "SanaControlNetModel": "a ControlNet for Sana",
     "HunyuanDiT2DControlNetModel": "a ControlNet for HunyuanDiT",
     "CosmosControlNetModel": "a ControlNet for Cosmos",
-    "SD3Transformer2DModel": "a base model",
-    "FluxTransformer2DModel": "a base model",
+    "SD3Transformer2DModel": "a U-Net or transformer alone",
+    "FluxTransformer2DModel": "a U-Net or transformer alone",
     "AutoencoderKL": "an autoencoder",
 }
 LISTED = {

@@ -1,6 +1,7 @@
 """A single file in its original layout is the base that a folder with the same weights is."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,21 @@ def test_a_file_is_described_from_its_header(written):
     assert told["size"] == "1024×1024"
     assert told["parts inside"] == "autoencoder, CLIP-L, OpenCLIP"
     assert told["prediction"] == "epsilon"
-    assert told["use"] == f"hackamore generate PROMPT --base {written('sdxl').file}"
+    assert told["use"].startswith(f"hackamore generate PROMPT --base {written('sdxl').file}")
     assert told["sha256 sdxl.safetensors"] == sha256(written("sdxl").file)
     assert json.dumps(told)
+
+
+def test_a_file_is_told_with_the_options_that_it_needs(written, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("hackamore.bases.tokenizers.CARRIERS", ())
+    folder = tmp_path / "with blanks"
+    folder.mkdir()
+    shutil.copy(written("sd1").file, folder / "sd1.safetensors")
+    use = f"hackamore generate PROMPT --base '{folder}/sd1.safetensors'"
+    assert describe_file(folder / "sd1.safetensors")["use"] == f"{use} --tokenizer FOLDER"
+    shutil.copytree(written("sd1").folder / "tokenizer", folder / "tokenizer")
+    assert describe_file(folder / "sd1.safetensors")["use"] == use
+    bare = {key: value for key, value in written("sd1").tensors.items() if not key.startswith("cond_stage_model.")}
+    told = describe_file(write_file(bare, folder / "sd1.safetensors"))
+    assert (told["lacks"], told["use"]) == ("CLIP-L", f"{use} --parts FOLDER")

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from hackamore.bases import published
 from hackamore.bases.kinds import family_of, kind_of
 from hackamore.bases.pieces import PROJECTED, TEXTS, Source, denoiser_piece, piece_of
 from hackamore.bases.prediction import PREDICTIONS, schedule_of, told_prediction
-from hackamore.bases.tokenizers import END, clip_tokenizer, from_hub, t5_tokenizer
+from hackamore.bases.tokenizers import END, at_hand, clip_tokenizer, from_hub, t5_tokenizer
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.core.files import sha256
 from hackamore.core.weights import WeightsFile, open_weights
@@ -266,7 +267,11 @@ def _described(file: WeightsFile, family: str) -> dict[str, object]:
     told["parts inside"] = ", ".join(inside) or "none but the denoiser"
     if any(key.startswith("model_ema.diffusion_model") for key in file.shapes):
         told["averaged weights"] = "inside (ema=True, --ema)"
-    told["use"] = f"hackamore generate PROMPT --base {file.path}"
-    if lacking and not (family == "sd3" and set(inside) - {"autoencoder"} and "autoencoder" in inside):
-        told["use"] = f'load_base("{file.path}", parts=FOLDER), which lends: {", ".join(lacking)}'
+    told["use"] = f"hackamore generate PROMPT --base {quote(str(file.path))}"
+    texts = [part for part in inside if part != "autoencoder"]
+    if lacking and not (family == "sd3" and texts and "autoencoder" in inside):
+        told["lacks"] = ", ".join(lacking)
+        told["use"] = f"{told['use']} --parts FOLDER"  # which has tokenizers too
+    elif not all(at_hand("T5" if part == "T5" else "CLIP", file.path.parent) for part in texts):
+        told["use"] = f"{told['use']} --tokenizer FOLDER"
     return told

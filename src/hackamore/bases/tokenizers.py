@@ -62,6 +62,19 @@ def t5_tokenizer(places: Sequence[Path | str], part: str) -> Any:
     return _published(T5TokenizerFast, T5_HUB, "T5", None) if found is None else found
 
 
+def at_hand(kind: str, folder: Path) -> bool:
+    """Whether a tokenizer of ``kind`` (``CLIP``, ``T5``) is found without being named: for a file in ``folder``."""
+    from huggingface_hub import snapshot_download
+
+    if _inside(folder, kind, PARTS) or (kind == "CLIP" and packaged_vocabulary()):
+        return True
+    name = CLIP_HUB if kind == "CLIP" else T5_HUB
+    try:
+        return _inside(Path(snapshot_download(name, local_files_only=True)), kind) is not None
+    except Exception:  # not in the cache
+        return False
+
+
 def packaged_vocabulary() -> Path | None:
     """CLIP's byte pairs in an installed package, which is not imported; None where no package has them."""
     for package in CARRIERS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from hackamore.core.errors import HackamoreError
 
@@ -40,5 +41,5 @@ def _picture(path: Path) -> dict[str, object]:
         if unit.fidelity:
             told[f"fidelity {number}"] = ", ".join(f"{name} {figure:g}" for name, figure in unit.fidelity.items())
     told["made by"] = f"hackamore {recipe.machine.hackamore}, torch {recipe.machine.torch}, {recipe.machine.backend}"
-    told["again"] = f"hackamore replay {path}"
+    told["again"] = f"hackamore replay {quote(str(path))}"
     return told

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
+
+from hackamore.cli.uses import GENERATE, family_on_base, use
 
 if TYPE_CHECKING:
     from hackamore.controls.formats.file import ControlFile
     from hackamore.controls.formats.table import Format
 
 Told = dict[str, object]
-USES = {"base": "--base {}", "LoRA": "--lora {}", "autoencoder": "--vae {}", "textual inversion": "--embedding {}"}
-"""Kind → how what is no control goes to ``hackamore generate``."""
 HIDDEN = ("format", "hackamore.config", "hackamore.condition")
 """Metadata that is told otherwise, or that nobody reads."""
 CONTEXTS = ("attn2.to_k.weight", "attn2.to_k.down", "to_k_ip.weight")
@@ -30,23 +30,28 @@ def control(path: Path) -> Told:
 
     file = open_control(path)
     entry = format_of(file)
-    if entry.kind == "base" and path.is_file():
+    if entry.kind == "base" and len(file.files) == 1:
         from hackamore.bases.single import describe_file
 
-        return describe_file(path)
+        return describe_file(file.weights)
     told: Told = {"kind": entry.name}
-    if entry.reader is not None:
-        with strangeness_told(path):
-            told |= {"family": _family(file, entry), "condition": _condition(file)} | _widths(file, entry)
+    family = family_on_base(file, entry)
+    with strangeness_told(path):
+        if entry.reader is not None:
+            family = _family(file, entry)
+            told |= {"family": family, "condition": _condition(file)} | _widths(file, entry) | _types(file, entry)
+        elif family is not None:
+            told |= {"family": family}
     told["parameters"] = f"{file.parameters:,}"
     told["dtype"] = " and ".join(sorted(set(file.dtypes.values())))
     told |= {f"sha256 {name}" if len(file.sha256) > 1 else "sha256": value for name, value in file.sha256.items()}
     told |= {f"metadata {name}": _short(value) for name, value in sorted(file.metadata.items()) if name not in HIDDEN}
-    return told | {"use": _use(path, file, entry)}
+    return told | {"use": use(path, file, entry, family)}
 
 
 def base_folder(path: Path) -> Told:
     """What a base's folder in diffusers' layout is."""
+    from hackamore.bases.folder import PARTS
     from hackamore.bases.unet import FAMILIES
     from hackamore.controls.formats.file import open_control, read_config
     from hackamore.core.files import sha256
@@ -72,7 +77,10 @@ def base_folder(path: Path) -> Told:
     parts = sorted({part, "vae"} | {folder.name for folder in path.glob("text_encoder*")})
     files = [file for part in parts for file in sorted((path / part).glob("*.safetensors"))]
     told |= {f"sha256 {file.relative_to(path)}": sha256(file) for file in files if ".fp16." not in file.name}
-    return told | {"use": f"hackamore generate PROMPT --base {path}"}
+    needed = PARTS if part == "unet" else (part, "vae", "scheduler")
+    if absent := [name for name in needed if not (path / name).is_dir()]:
+        return told | {"kind": "part of a base", "use": f"none: {path} lacks {', '.join(absent)}"}
+    return told | {"use": f"{GENERATE} {quote(str(path))}"}
 
 
 def _prediction(scheduler: dict[str, Any], part: str) -> object:
@@ -130,21 +138,15 @@ def _widths(file: ControlFile, entry: Format) -> Told:
     return told | ({"averages its residuals": "yes (shuffle)"} if pools_of(file, None) else {})
 
 
-def _use(path: Path, file: ControlFile, entry: Format) -> str:
-    """What to type."""
-    from hackamore.controls.formats.diffusers import CONDITION
-    from hackamore.controls.formats.guess import condition_by_name
+def _types(file: ControlFile, entry: Format) -> Told:
+    """The types of hint that a union knows, one of which is its KIND."""
+    from hackamore.controls.blocks import TYPES
+    from hackamore.controls.formats.union import types_of
 
-    if entry.reader is not None:
-        kind = file.metadata.get(CONDITION) or condition_by_name(file.name) or "KIND"
-        kind = "ip-adapter" if entry.kind == "IP-Adapter" else kind
-        text = f"{kind}=IMAGE,model={path}"
-        if "," in str(path):
-            text = f"'{json.dumps({'kind': kind, 'image': 'IMAGE', 'model': str(path)})}'"
-        return f"hackamore generate PROMPT --base BASE --control {text}"
-    if entry.kind in USES:
-        return f"hackamore generate PROMPT {USES[entry.kind].format(path)}"
-    return f"none: {entry.name}, {entry.note}"
+    known: tuple[str, ...] = types_of(file) if entry.kind == "union" else ()
+    if (modes := file.shapes.get("controlnet_mode_embedder.weight")) is not None:
+        known = TYPES[: modes[0]]
+    return {"types": ", ".join(known)} if known else {}
 
 
 def _short(value: str) -> str:

@@ -133,13 +133,20 @@ FORMATS: tuple[Format, ...] = (
         "base",
         either(
             both(m.whole_unet, no(starts("control_model."))),
-            has("up_blocks.0.resnets.0.conv1.weight", "conv_in.weight"),
             both(starts("joint_blocks."), starts("final_layer.")),
             both(starts("double_blocks."), starts("final_layer.")),
             both(starts("model.diffusion_model."), no(m.whole_unet)),
-            both(starts("transformer_blocks."), has("proj_out.weight"), no(m.blocks)),
         ),
         note=f"{NO_CONTROL}; it goes to --base",
+    ),
+    Format(
+        "a U-Net or transformer alone",
+        "part of a base",
+        either(
+            has("up_blocks.0.resnets.0.conv1.weight", "conv_in.weight"),
+            both(starts("transformer_blocks."), has("proj_out.weight"), no(m.blocks)),
+        ),
+        note=f"{NO_CONTROL}; the folder that holds all parts of its base goes to --base",
     ),
     Format(
         "an autoencoder",
