@@ -25,6 +25,7 @@ def test_shards_of_a_variant_are_found(sd1, tmp_path, variant):
 
 @pytest.mark.parametrize("kind", ["difference", "control_lora"])
 def test_sums_are_made_in_fp32_and_kept_in_the_type_of_the_base(sd1_folder, tmp_path, monkeypatch, kind):
+    torch.manual_seed(0)
     base = load_base(sd1_folder, device="cpu", dtype="bf16")
     net, whole = net_for(base.unet.float(), conditioning_channels=3), base.unet.state_dict()
     tensors = difference(cldm(net), base.unet) if kind == "difference" else control_lora(net, base.unet)[0]
