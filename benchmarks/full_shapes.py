@@ -1,9 +1,10 @@
 """Stable Diffusion 1.5's full shape at 512², random weights: ours beside diffusers with 1, 2 and 4 controls.
 
 Each side runs in processes of its own, in turn, from the same folders on disk: seconds a step, peak memory, and the
-largest difference of the latents.
+largest difference of the latents. Processes differ by several percent from one another; ``--together`` times both sides
+in one process, alternating, which tells the ratio more truly and says nothing of memory.
 
-python benchmarks/full_shapes.py [--controls 1 2 4] [--steps 3] [--size 512] [--folder DIR]
+python benchmarks/full_shapes.py [--controls 1 2 4] [--steps 3] [--size 512] [--folder DIR] [--together ROUNDS]
 """
 
 from __future__ import annotations
@@ -95,6 +96,21 @@ def theirs(folder: Path, controls: int, steps: int, size: int) -> tuple[torch.Te
     return made, ticks
 
 
+def together(folder: Path, controls: int, steps: int, size: int, rounds: int) -> None:
+    """The last step of both sides, alternating in this process."""
+    ratios = []
+    for number in range(rounds):
+        last = []
+        for work in (ours, theirs):
+            _, ticks = work(folder, controls, steps, size)
+            last.append(ticks[-1] - ticks[-2])
+        ratios.append(last[0] / last[1])
+        print(
+            f"{controls} controls, round {number + 1}: {last[0]:.2f} s / {last[1]:.2f} s = {ratios[-1]:.3f}", flush=True
+        )
+    print(f"{controls} controls: a step, median of {rounds}: {statistics.median(ratios):.3f}", flush=True)
+
+
 def child(told: argparse.Namespace) -> None:
     """One side, once; what it measured as JSON on stdout."""
     work = {"ours": ours, "diffusers": theirs}[told.side]
@@ -130,6 +146,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--folder", type=Path, help="keeps the models (5 GB) there; a temporary folder when absent")
+    parser.add_argument("--together", type=int, metavar="ROUNDS", help="time both sides in one process instead")
     parser.add_argument("--side", choices=["ours", "diffusers"], help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.side:
@@ -141,7 +158,10 @@ def main() -> None:
         if not (folder / "control").exists():
             write_models(folder)
         for controls in told.controls:
-            measure(folder, controls, told.steps, told.size)
+            if told.together:
+                together(folder, controls, told.steps, told.size, told.together)
+            else:
+                measure(folder, controls, told.steps, told.size)
 
 
 if __name__ == "__main__":
