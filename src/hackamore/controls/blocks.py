@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ GUIDANCE = 3.5
 """What a control that is told its guidance hears beside a base that has none (schnell), as where it was trained."""
 
 
-class BlockControl(nn.Module):
+class BlockControl(nn.Module, ABC):
     """What the transformers' controls have in common; ``net`` is diffusers' network for the family."""
 
     options: tuple[str, ...] = ()
@@ -55,13 +56,13 @@ class BlockControl(nn.Module):
         dtype: torch.dtype = self.net.controlnet_blocks[0].weight.dtype
         return dtype
 
+    @abstractmethod
     def residuals(self, x: Tensor, t: Tensor, text: Text, prepared: Any) -> Residuals:
         """Run its blocks on the noisy latents and the encoded hint: a residual for each block."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self, hint: Tensor) -> Any:
         """Encode the hint, N×3×H×W in [0, 1]: once per generation."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, t: Tensor, text: Text, hint: Tensor) -> Residuals:
         """Both in one, for training."""
