@@ -19,9 +19,9 @@ from diffusers import (
 )
 from PIL import Image
 
+from hackamore.bases.lora import with_loras
 from hackamore.bases.tokens import pack, unpack
 from hackamore.bases.transformer_folder import load_folder
-from hackamore.bases.transformer_lora import with_transformer_loras
 from hackamore.controls.formats.file import open_control
 from hackamore.controls.formats.transformer import read_flux_control, read_sd3_control
 from hackamore.core.image import from_hint
@@ -289,7 +289,7 @@ def test_two_loras_at_their_scales(made, tmp_path, name):
             pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=str(k))
     pipeline.set_adapters(["0", "1"], [0.8, 0.5])
     free = ours(base, guidance=3.0)
-    mine = ours(with_transformer_loras(base, [(files[0], 0.8), (files[1], 0.5)]), guidance=3.0)
+    mine = ours(with_loras(base, [(files[0], 0.8), (files[1], 0.5)]), guidance=3.0)
     told = {"family": name, "kind": "two LoRA files", "beside": f"diffusers: {type(pipeline).__name__}"}
     agree(mine, theirs(pipeline, guidance_scale=3.0), free, **told)
     assert torch.equal(ours(base, guidance=3.0), free), "the base stays as it was"

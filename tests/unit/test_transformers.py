@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hackamore.bases.catalog import load_base
+from hackamore.bases.lora import with_loras
 from hackamore.bases.tokens import pack, places_of, unpack
-from hackamore.bases.transformer_lora import with_transformer_loras
 from hackamore.controls.blocks import FluxControl, SD3Control, new_blocks
 from hackamore.core.errors import HackamoreError
 from hackamore.core.residuals import spread_over
@@ -307,7 +307,7 @@ def test_files_that_are_no_lora_of_the_base_are_refused(base, tmp_path):
     for words, tensors in wrong.items():
         save_file(tensors, tmp_path / "wrong.safetensors")
         with pytest.raises(HackamoreError) as told:
-            with_transformer_loras(base, [(tmp_path / "wrong.safetensors", 1.0)])
+            with_loras(base, [(tmp_path / "wrong.safetensors", 1.0)])
         assert words in str(told.value)
 
 
@@ -319,9 +319,9 @@ def test_more_files_on_top(base, tmp_path):
         made = {f"transformer.transformer_blocks.0.attn.to_q.lora_{half}.weight": pair[half] for half in pair}
         save_file(made, tmp_path / f"{k}.safetensors")
         files.append((tmp_path / f"{k}.safetensors", 0.5 + k))
-    one = with_transformer_loras(base, files[:1])
+    one = with_loras(base, files[:1])
     alone = run(one)
-    assert torch.equal(run(with_transformer_loras(one, files[1:])), run(with_transformer_loras(base, files)))
+    assert torch.equal(run(with_loras(one, files[1:])), run(with_loras(base, files)))
     assert torch.equal(run(one), alone)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from hackamore.bases.exchange import remember
+from hackamore.bases.exchange import put, remember
 from hackamore.bases.lora_checks import check_scale, first_line, misfit, open_lora
-from hackamore.bases.transformer_lora import with_transformer_loras
+from hackamore.bases.transformer import TransformerBase
+from hackamore.bases.transformer_lora import add_to_transformer
 from hackamore.bases.unet import FAMILIES, UNetBase
 from hackamore.bases.view import view_of
 from hackamore.core.errors import HackamoreError
@@ -29,18 +30,17 @@ def with_loras(base: Any, loras: Sequence[tuple[Path | str, float]]) -> Any:
     The memory of all weights is shared with ``base``. Where it has LoRA files already, these come on top. Raises
     :class:`HackamoreError` for a file that is no LoRA, is damaged, is of another family, or has the name of another.
     """
-    if not isinstance(base, UNetBase):
-        return with_transformer_loras(base, loras)
+    add: Callable[[Any, Path, str], None] = add_to_transformer if isinstance(base, TransformerBase) else _add
     mine = copy.copy(base)
     own: dict[int, nn.Parameter] = {}  # so that moving it does not move ``base``
     for name, part in base.parts().items():
-        setattr(mine, name, view_of(part, own))
+        put(mine, name, view_of(part, own))
     mine.bare = view_of(base.bare, own)
     mine.sha256, mine.loras = dict(base.sha256), dict(base.loras)
     for number, (file, scale) in enumerate(loras, len(base.loras)):
         file = Path(file)
         mine.loras[f"lora{number}"] = check_scale(file, scale)
-        _add(mine, file, f"lora{number}")
+        add(mine, file, f"lora{number}")
         remember(mine.sha256, "lora", file)
     _scale(mine, mine.loras)
     return mine
@@ -80,12 +80,12 @@ def _inject(loader: Any, state: dict[str, Tensor], base: UNetBase, **told: Any) 
                 loader.load_lora_into_text_encoder(state, text_encoder=encoder, prefix=name, **told)
 
 
-def _scale(base: UNetBase, scales: dict[str, float]) -> None:
+def _scale(base: Any, scales: dict[str, float]) -> None:
     from diffusers.loaders.lora_base import set_adapters_for_text_encoder
 
-    for name, part in base.parts().items():
+    for part in base.parts().values():
         held = {adapter: scale for adapter, scale in scales.items() if adapter in getattr(part, "peft_config", {})}
-        if held and name == "unet":
+        if held and part is base.network:
             part.set_adapters(list(held), list(held.values()))
         elif held:
             set_adapters_for_text_encoder(list(held), part, list(held.values()))

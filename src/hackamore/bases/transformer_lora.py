@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from hackamore.bases.exchange import put, remember
-from hackamore.bases.lora_checks import check_scale, first_line, misfit, open_lora
+from hackamore.bases.lora_checks import first_line, misfit, open_lora
 from hackamore.bases.transformer import TransformerBase
-from hackamore.bases.view import view_of
 from hackamore.core.errors import HackamoreError
 
 
-def with_transformer_loras(base: TransformerBase, loras: Sequence[tuple[Path | str, float]]) -> TransformerBase:
-    """The same base with LoRA files at their scales, in the transformer and the CLIP encoders; ``base`` is unchanged.
+def add_to_transformer(base: TransformerBase, file: Path, adapter: str) -> None:
+    """Put one file's layers into the transformer and the CLIP encoders of ``base``, which must be views.
 
-    The memory of all weights is shared with ``base``. Where it has LoRA files already, these come on top. Raises
-    :class:`HackamoreError` for a file that is no LoRA, is damaged, has layers that are not the base's, or has the name
-    of another.
+    Raises :class:`HackamoreError` for a file that is no LoRA, is damaged, or has layers that are not the base's.
     """
-    mine = copy.copy(base)
-    own: dict[int, nn.Parameter] = {}  # so that moving it does not move ``base``
-    for name, part in base.parts().items():
-        put(mine, name, view_of(part, own))
-    mine.bare = view_of(base.bare, own)
-    mine.sha256, mine.loras = dict(base.sha256), dict(base.loras)
-    for number, (file, scale) in enumerate(loras, len(base.loras)):
-        file = Path(file)
-        mine.loras[f"lora{number}"] = check_scale(file, scale)
-        _add(mine, file, f"lora{number}")
-        remember(mine.sha256, "lora", file)
-    for part in mine.parts().values():
-        held = [name for name in mine.loras if name in getattr(part, "peft_config", {})]
-        if held:
-            _set(part, held, [mine.loras[name] for name in held])
-    return mine
-
-
-def _set(part: Any, adapters: list[str], scales: list[float]) -> None:
-    from diffusers.loaders.lora_base import set_adapters_for_text_encoder
-
-    if hasattr(part, "set_adapters"):
-        part.set_adapters(adapters, scales)
-    else:
-        set_adapters_for_text_encoder(adapters, part, scales)
-
-
-def _add(base: TransformerBase, file: Path, adapter: str) -> None:
-    """Put one file's layers into the networks of ``base``, which must be views."""
     from diffusers.loaders import FluxLoraLoaderMixin, SD3LoraLoaderMixin
 
     open_lora(file)
