@@ -20,9 +20,10 @@ from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.data.worlds import write_worlds
 from hackamore.training.api import train as train_control
 from hackamore.training.draws import Draws
+from hackamore.training.settings import RunSettings
 from hackamore.training.stages import read_stage
 from hackamore.training.state import Average, checkpoints, load_checkpoint, save_checkpoint
-from hackamore.training.trainer import RunSettings, Task, learning_rate, read_log, train
+from hackamore.training.trainer import Task, learning_rate, read_log, train
 
 
 class Line(Task):

@@ -7,8 +7,8 @@ from typing import Any
 
 from hackamore.controls.branch import Branch
 from hackamore.core.errors import HackamoreError
+from hackamore.training.settings import RunSettings
 from hackamore.training.stages import control_task
-from hackamore.training.trainer import RunSettings
 from hackamore.training.trainer import train as run_training
 
 

@@ -14,7 +14,8 @@ from hackamore.core.errors import HackamoreError
 from hackamore.core.image import from_hint
 from hackamore.data.cache import cached, picture_array, stamps
 from hackamore.data.pairs import Pair, training_pairs
-from hackamore.training.trainer import RunSettings, Task
+from hackamore.training.settings import RunSettings
+from hackamore.training.trainer import Task
 
 
 class _Stage(BaseModel):

@@ -11,40 +11,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from hackamore.core.errors import Cancelled, HackamoreError, WorkFailed
 from hackamore.core.files import written_whole
 from hackamore.training.draws import Draws
+from hackamore.training.settings import RunSettings
 from hackamore.training.state import Average, checkpoints, load_checkpoint, save_checkpoint
-
-
-class RunSettings(BaseModel):
-    """How long and how fast a run trains. Every field reaches exactly what it names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    steps: int = Field(gt=0)
-    batch_size: int = Field(16, gt=0)
-    lr: float = Field(1e-3, gt=0, description="learning rate at its height")
-    warmup: int = Field(100, ge=0, description="steps of linear rise")
-    flat: float = Field(0.4, ge=0, le=1, description="share of the run before the cosine fall begins")
-    final: float = Field(0.05, ge=0, le=1, description="learning rate at the end, as a share of lr")
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null keeps none")
-    precision: Literal["no", "bf16"] = "no"
-    seed: int = 0
-    log_every: int = Field(50, gt=0)
-    checkpoint_every: int = Field(1000, gt=0)
-    sample_every: int = Field(1000, gt=0)
 
 
 class Task(nn.Module, ABC):
