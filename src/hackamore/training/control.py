@@ -1,122 +1,159 @@
-"""The ControlNet objective: the base is locked, the copy learns to denoise with the hint in view (paper §3.3)."""
+"""The training of a control: the base is locked, the control learns to denoise with the hint in view (paper §3.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hackamore.bases.base import Text
-from hackamore.bases.weighting import literal
-from hackamore.controls.branch import Branch
-from hackamore.core.image import from_hint
-from hackamore.evaluation.sheets import write_sheet
+from hackamore.core.image import from_hint, to_hint
+from hackamore.data.evaluation import Example
 from hackamore.generate import generate
-from hackamore.sampling.schedulers import make_scheduler
 from hackamore.training.draws import Draws
+from hackamore.training.objective import Objective, dropped
+from hackamore.training.samples import Column, write_grid
 from hackamore.training.trainer import Task
 
-Hints = Callable[[NDArray[np.intp], Tensor], Tensor]
-"""Positions in the data and uniform numbers N×2 (for random thresholds) → hints N×3×H×W in [0, 1]."""
+SHOWN, SHOWN_STEPS = 6, 15
+"""How many examples a sheet of samples shows, and with how many steps they are made."""
 
 
 class ControlTask(Task):
-    """Latents, hints, captions → the branch's weights, through the locked base: ‖target − prediction‖².
+    """Latents, hints and captions → a control's weights, through the locked base.
 
-    ``prompt_dropout``: share of captions replaced by the empty one, so that the hint has to say it.
-    ``timesteps``: ``uniform``, or ``cubic``, t = T·(1 − u³), which sees more high-noise steps (T2I-Adapter §3.4).
-    ``zero_scale``: factor on the learning rate of the zero convolutions and the hint encoder.
-    ``eight_bits``: store large convolutions of the finished control in fp8.
+    ``form`` is what is trained; ``dataset``, ``latents`` and ``texts`` are the examples, of one base; ``shown`` those
+    that samples are made of; ``reward`` is asked from step ``reward_from`` on.
     """
 
     def __init__(
         self,
-        branch: Branch,
-        latents: NDArray[np.float16],
-        captions: list[str],
-        hints: Hints,
+        form: Any,
+        dataset: Any,
+        latents: Any,
+        texts: Any,
+        objective: Objective,
         *,
-        prompt_dropout: float = 0.3,
-        timesteps: str = "cubic",
-        zero_scale: float = 3.0,
+        lr: float,
+        shown: Sequence[Example] = (),
+        reward: Any = None,
+        reward_from: int = 0,
         eight_bits: bool = False,
+        probe: Any = None,
+        parts: Any = None,
     ) -> None:
         super().__init__()
-        self.eight_bits = eight_bits
-        self.branch = branch.requires_grad_(True).train()
-        base = self.base
-        self.latents, self.hints = latents, hints
-        self.prompt_dropout, self.timesteps, self.zero_scale = prompt_dropout, timesteps, zero_scale
-        self.unique, inverse = np.unique(captions, return_inverse=True)
-        self.caption_of = torch.from_numpy(inverse)
-        chunks = [[literal(text) for text in self.unique[i : i + 256]] for i in range(0, len(self.unique), 256)]
-        self.empty = base.encode_text([""]).tokens.half().cpu()
-        length = self.empty.shape[1]  # longer captions are cut
-        self.text = torch.cat([base.encode_text(chunk).tokens[:, :length].half().cpu() for chunk in chunks])
-        self.scheduler = make_scheduler("ddim", base.scheduler_config)
-        self.velocity = self.scheduler.config.prediction_type == "v_prediction"
-        self.alphas = self.scheduler.alphas_cumprod.clone()
+        self.form = form
+        self.dataset, self.latents, self.texts, self.objective = dataset, latents, texts, objective
+        self.lr, self.shown, self.eight_bits = lr, list(shown), eight_bits
+        self.reward, self.reward_from = reward, reward_from
+        self._probe, self._parts = probe, parts
 
     @property
     def base(self) -> Any:
         """The locked base."""
-        return self.branch.base
+        return self.form.base
 
     def place(self, device: torch.device) -> None:
-        """Move the branch and the locked base."""
+        """Move what is trained and the locked base."""
         super().place(device)
         self.base.to(device)
 
     def groups(self) -> list[dict[str, Any]]:
-        """The copy at the run's rate; zero convolutions and hint encoder at ``zero_scale`` times it."""
-        copy = list(self.branch.trunk.parameters())
-        new = [p for name, p in self.branch.named_parameters() if not name.startswith("trunk.")]
-        return [{"params": copy}, {"params": new, "scale": self.zero_scale}]
+        """As the form says: the copy at the run's rate, what starts at zero faster."""
+        groups: list[dict[str, Any]] = self.form.groups(self.lr)
+        return groups
 
     def batch(self, draws: Draws) -> dict[str, Tensor]:
-        """Latents, noise, timesteps, text and hints of one step."""
-        places = draws.indices(len(self.latents))
-        latents = torch.from_numpy(np.asarray(self.latents[places.numpy()], np.float32))
-        u = draws.uniform()
-        share = 1 - u**3 if self.timesteps == "cubic" else u
-        text = torch.where(draws.uniform(1, 1) < self.prompt_dropout, self.empty, self.text[self.caption_of[places]])
+        """Latents, noise, timesteps, text and hints of one step, all from the step's own randomness.
+
+        ``reward`` is 1 in the phase in which the reward counts, else 0.
+        """
+        places = draws.places(self.dataset.groups)
+        u = draws.uniform(8)
+        kinds, variants = _pick(u[:, 0], len(self.dataset.kinds)), _pick(u[:, 1], self.dataset.variants)
+        prompt_lost, hint_lost = dropped(u[:, 2:5], self.objective.settings)
+        latents = self.latents.read(places.numpy(), variants.numpy())
+        hints = self._hints(places, variants, kinds, u[:, 5:7])
+        text = self._text(places.numpy(), prompt_lost)
+        noise = self.objective.noise(draws.normal(*latents.shape[1:]), draws.normal(latents.shape[1]))
         return {
+            "places": places,
             "latents": latents,
-            "noise": draws.normal(*latents.shape[1:]),
-            "t": (share * len(self.alphas)).long().clamp(max=len(self.alphas) - 1),
-            "text": text.float(),
-            "hint": self.hints(places.numpy(), draws.uniform(2)),
+            "noise": noise,
+            "t": self.objective.timesteps(u[:, 7]),
+            "text": text.tokens.float(),
+            **{f"added.{name}": value.float() for name, value in text.added.items()},
+            "hint": torch.where(hint_lost[:, None, None, None], 0.0, hints),
+            "kind": kinds,
+            "reward": torch.full((len(places),), float(self.reward is not None and draws.step >= self.reward_from)),
         }
 
+    def _hints(self, places: Tensor, variants: Tensor, kinds: Tensor, u: Tensor) -> Tensor:
+        rows = zip(places.tolist(), variants.tolist(), kinds.tolist(), u.tolist(), strict=True)
+        return to_hint([self.dataset.hint(p, v, self.dataset.kinds[k], tuple(w)) for p, v, k, w in rows])
+
+    def _text(self, places: Any, lost: Tensor) -> Text:
+        """The captions of ``places``, the empty one where they are ``lost``."""
+        text = Text.cat([self.texts.read(places), self.texts.empty])
+        rows = torch.where(lost, len(places), torch.arange(len(places)))
+        return Text(text.tokens[rows], {name: value[rows] for name, value in text.added.items()}, text.empty)
+
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The loss of a batch: noise (DDPM eq. 14) or velocity (Salimans & Ho 2022, eq. 12), as the base predicts."""
-        alpha = self.alphas.to(batch["t"].device)[batch["t"]][:, None, None, None]
-        signal, noise = alpha.sqrt(), (1 - alpha).sqrt()
-        noisy = signal * batch["latents"] + noise * batch["noise"]
-        target = signal * batch["noise"] - noise * batch["latents"] if self.velocity else batch["noise"]
-        text = Text(batch["text"])
-        residuals = self.branch(noisy, batch["t"], text, batch["hint"])
-        made = self.base.predict(noisy, batch["t"], text, residuals)
-        return {"loss": F.mse_loss(made.float(), target)}
+        """The losses of a batch."""
+        x = self.objective.noisy(batch["latents"], batch["noise"], batch["t"])
+        made = self.form.predict(x, batch["t"], text_of(batch), batch["hint"], batch["kind"])
+        target = self.objective.target(batch["latents"], batch["noise"], batch["t"])
+        loss = self.objective.loss(made, target, batch["t"])
+        if not bool(batch["reward"].any()):
+            return {"loss": loss}
+        reward, _ = self.reward(x, made, batch["t"], batch["hint"], self.objective)
+        return {"loss": loss + self.reward.settings.weight * reward, "denoising": loss, "reward": reward}
+
+    def probe(self) -> dict[str, float] | None:
+        """Control fidelity on the examples that were held back."""
+        if self._probe is None:
+            return None
+        with self._parts.back():
+            found: dict[str, float] = self._probe()
+        return found
 
     def sample(self, path: Path) -> None:
-        """Hints above what they make, for six examples of the data."""
-        places = np.linspace(0, len(self.latents) - 1, 6).astype(np.intp)
-        hints = self.hints(places, torch.full((len(places), 2), 0.5))
-        names = [str(self.unique[self.caption_of[place]]) for place in places]
-        size = (hints.shape[3], hints.shape[2])
-        made = generate(self.base, names, controls=[self.branch.unit(hints)], size=size, steps=15, batch=len(names))
-        pictures = from_hint(hints) + [image.pixels for image in made.images]
-        write_sheet(path, pictures, [""] * len(names) + names, columns=len(names))
+        """A few examples that were held back: hint, with the control, without it, and the true picture."""
+        kind = self.dataset.kinds[0]
+        columns = []
+        with self._parts.back():
+            for example in self.shown[:SHOWN]:
+                size = (example.picture.shape[1], example.picture.shape[0])
+                hint = example.hint(kind, {})
+                told = {"size": size, "steps": SHOWN_STEPS, "seed": 0}
+                unit = self.form.unit(to_hint([hint]), kind)
+                on, off = (
+                    generate(self.base, example.caption, controls=units, **told).images[0].pixels
+                    for units in ([unit], [])
+                )
+                columns.append(Column(hint, on, off, example.picture, example.caption))
+        write_grid(path, columns)
 
     def export(self, folder: Path) -> None:
-        """The control in diffusers' layout, fp16, or fp8 where that was chosen."""
-        from hackamore.controls.formats.diffusers import write_branch
+        """The control in the layouts of its kind, fp16, or fp8 where that was chosen."""
+        self.form.write(folder, eight_bits=self.eight_bits)
 
-        write_branch(self.branch, folder, torch.float16, eight_bits=self.eight_bits)
+    def names(self, places: Tensor) -> list[str]:
+        """How the examples at ``places`` are called."""
+        return [self.dataset.name(place) for place in places.tolist()]
+
+
+def text_of(batch: dict[str, Tensor]) -> Text:
+    """The text of a batch as the base takes it."""
+    added = {name.removeprefix("added."): value for name, value in batch.items() if name.startswith("added.")}
+    return Text(batch["text"], added)
+
+
+def _pick(u: Tensor, count: int) -> Tensor:
+    """Uniform numbers → numbers below ``count``."""
+    return (u * count).long().clamp(max=count - 1)

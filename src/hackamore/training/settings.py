@@ -99,7 +99,7 @@ class ProbeSettings(Section):
     data: str | None = Field(None, description="a folder of pairs to probe on instead, or worlds")
     kind: str | None = Field(None, description="as which kind of hint it is read back; by default the control's own")
     steps: int = Field(10, gt=0)
-    guidance: float | None = Field(None, ge=1, description="by default what the base likes")
+    guidance: float | None = Field(1.0, ge=1, description="1 shows the control alone; null is what the base likes")
     seed: int = 0
     patience: int | None = Field(None, gt=0, description="stop after so many probes without a rise")
 

@@ -1,26 +1,24 @@
-"""What ``hackamore train CONFIG.toml`` runs: a stage, its settings, and the task they make."""
+"""The stages that make Meadow and what judges it: their settings, and the tasks they make."""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from hackamore.core.errors import HackamoreError
 from hackamore.core.image import from_hint
+from hackamore.core.section import Section
 from hackamore.data.cache import cached, picture_array, stamps
 from hackamore.data.pairs import Pair, training_pairs
 from hackamore.training.settings import RunSettings
 from hackamore.training.trainer import Task
+from hackamore.training.watcher import Watcher
 
 
-class _Stage(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Stage(Section):
     data: Path
     output: Path
     size: tuple[int, int] = (128, 128)
@@ -29,6 +27,25 @@ class _Stage(BaseModel):
     def pictures(self, pairs: list[Pair]) -> Any:
         """The pictures of ``pairs`` as one array N×H×W×3 uint8."""
         return picture_array([pair.picture for pair in pairs], self.size, self.data / ".cache")
+
+    def seen_through(self, name: str, folders: list[Path], pictures: list[Any]) -> list[Any]:
+        """All pictures through the autoencoder of the base called ``name``, kept beside them."""
+        from hackamore.bases.catalog import load_base
+
+        base, precision = load_base(name, dtype="fp32"), self.run.precision
+        weights = {part: digest for part, digest in base.sha256.items() if part.startswith("vae")}
+        made = []
+        for folder, some in zip(folders, pictures, strict=True):
+            files = stamps([pair.picture for pair in training_pairs(folder)])
+            key = ("through", weights, precision, self.size, files)
+            made.append(cached(folder / ".cache", key, lambda some=some: _decoded(base, some, precision)))  # type: ignore[misc]
+        return made
+
+    def watchers(self, quiet: bool = False) -> list[Watcher]:
+        """Who is told how it goes: progress alone."""
+        from hackamore.training.watch.progress import Progress
+
+        return [] if quiet else [Progress()]
 
 
 class AutoencoderStage(_Stage):
@@ -72,41 +89,6 @@ class BaseStage(_Stage):
         return BaseTask(latents, captions, tokenizer, patches, self.channels, self.dropout, self.vae)
 
 
-class ControlStage(_Stage):
-    """A ControlNet on a finished base."""
-
-    stage: Literal["control"]
-    base: str = "meadow"
-    kind: str
-    init: Path | None = Field(None, description="a control to go on from, instead of a fresh one")
-    prompt_dropout: float = Field(0.3, ge=0, le=1)
-    timesteps: Literal["uniform", "cubic"] = "cubic"
-    zero_scale: float = Field(3.0, gt=0, description="learning rate of zero convolutions and hint encoder, times lr")
-    eight_bits: bool = Field(False, description="store large convolutions of the finished control in fp8")
-
-    def task(self) -> Task:
-        """What it trains, with its data loaded."""
-        from hackamore.bases.catalog import load_base
-        from hackamore.controls.branch import new_control
-        from hackamore.controls.catalog import load_control
-
-        base = load_base(self.base, dtype="fp32")
-        torch.manual_seed(self.run.seed)
-        branch = new_control(base, self.kind) if self.init is None else load_control(self.init, base)
-        branch.condition = self.kind
-        return control_task(
-            branch,
-            self.data,
-            self.size,
-            self.kind,
-            prompt_dropout=self.prompt_dropout,
-            precision=self.run.precision,
-            timesteps=self.timesteps,
-            zero_scale=self.zero_scale,
-            eight_bits=self.eight_bits,
-        )
-
-
 class InspectorStage(_Stage):
     """Meadow's inspector."""
 
@@ -124,44 +106,29 @@ class InspectorStage(_Stage):
         weights = None if self.init is None else open_weights(self.init).tensors()
         folders = [self.data, *self.more]
         truths = read_truths(folders, self.size)
-        seen = None if self.through is None else self._through(folders, truths.pictures)
+        seen = None if self.through is None else self.seen_through(self.through, folders, truths.pictures)
         start = None if weights is None else {name: weight.float() for name, weight in weights.items()}
         torch.manual_seed(self.run.seed)
         return InspectorTask(truths, seen, start)
 
-    def _through(self, folders: list[Path], pictures: list[Any]) -> list[Any]:
-        """All pictures through the autoencoder of the base ``through``, kept beside them."""
-        from hackamore.bases.catalog import load_base
 
-        base = load_base(self.through or "", dtype="fp32")
-        weights = {name: digest for name, digest in base.sha256.items() if name.startswith("vae")}
-        made = []
-        for folder, part in zip(folders, pictures, strict=True):
-            key = (
-                "through",
-                weights,
-                self.run.precision,
-                self.size,
-                stamps([p.picture for p in training_pairs(folder)]),
-            )
-            made.append(cached(folder / ".cache", key, lambda part=part: _decoded(base, part, self.run.precision)))  # type: ignore[misc]
-        return made
+class ReaderStage(_Stage):
+    """A small network that reads worlds, for consistency rewards; never the one that judges."""
 
+    stage: Literal["reader"]
+    more: tuple[Path, ...] = Field((), description="further folders of worlds, beside data")
+    through: str | None = Field("meadow", description="a base whose autoencoder a share of the pictures goes through")
 
-def control_task(
-    branch: Any, data: Path, size: tuple[int, int], kind: str, precision: str = "no", **settings: Any
-) -> Task:
-    """The task of training ``branch`` on the pairs in ``data``, latents cached beside them."""
-    from hackamore.data.hints import hint_source
-    from hackamore.training.control import ControlTask
+    def task(self) -> Task:
+        """What it trains, with its data loaded."""
+        from hackamore.data.truth import read_truths
+        from hackamore.training.reader_task import ReaderTask
 
-    pairs = training_pairs(data)
-    pictures = picture_array([pair.picture for pair in pairs], size, data / ".cache")
-    weights = {name: digest for name, digest in branch.base.sha256.items() if name.startswith("vae")}
-    key = ("encoded", weights, precision, size, stamps([pair.picture for pair in pairs]))
-    latents = cached(data / ".cache", key, lambda: _encoded(branch.base, pictures, precision))
-    hints = hint_source(kind, data, pictures, size)
-    return ControlTask(branch, latents, [pair.text for pair in pairs], hints, **settings)
+        folders = [self.data, *self.more]
+        truths = read_truths(folders, self.size)
+        seen = None if self.through is None else self.seen_through(self.through, folders, truths.pictures)
+        torch.manual_seed(self.run.seed)
+        return ReaderTask(truths, seen)
 
 
 def _encoded(base: Any, pictures: Any, precision: str = "no") -> Any:
@@ -183,36 +150,3 @@ def _decoded(base: Any, pictures: Any, precision: str) -> Any:
             seen = base.decode(base.encode(x).float()).float() / 2 + 0.5
         made[first : first + 32] = from_hint(seen)
     return made
-
-
-Stage = Annotated[AutoencoderStage | BaseStage | ControlStage | InspectorStage, Field(discriminator="stage")]
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(Stage)
-
-
-def read_stage(path: Path | str, **overrides: Any) -> Any:
-    """The stage that a TOML file describes; ``overrides`` (``run.steps`` as ``steps``) win over the file.
-
-    Raises :class:`HackamoreError` naming the field that is wrong.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            told = tomllib.load(file)
-    except OSError as error:
-        what = f"no such file: {path}" if isinstance(error, FileNotFoundError) else f"{path} cannot be read"
-        raise HackamoreError(what, expected="a training configuration (TOML)") from error
-    except UnicodeDecodeError as error:
-        raise HackamoreError(f"{path} is not TOML", received="bytes that are no text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise HackamoreError(f"{path} is not TOML", received=str(error)) from error
-    if not isinstance(told.setdefault("run", {}), dict):
-        raise HackamoreError(f"{path}: run is not a table", received=told["run"], expected="[run] with steps and lr")
-    for name, value in overrides.items():
-        if value is not None:
-            (told["run"] if name in RunSettings.model_fields else told)[name] = value
-    try:
-        return _ADAPTER.validate_python(told)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise HackamoreError(
-            f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", received=first.get("input")
-        ) from error

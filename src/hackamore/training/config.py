@@ -1,0 +1,90 @@
+"""From TOML and options to a stage: one object that knows everything a run was told."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from hackamore.core.errors import HackamoreError
+from hackamore.training.control_stage import ControlStage
+from hackamore.training.stages import AutoencoderStage, BaseStage, InspectorStage, ReaderStage
+
+Stage = AutoencoderStage | BaseStage | ControlStage | InspectorStage | ReaderStage
+_ADAPTER: TypeAdapter[Stage] = TypeAdapter(Annotated[Stage, Field(discriminator="stage")])
+
+
+def read_stage(path: Path | str | None = None, told: Mapping[str, Any] | None = None) -> Stage:
+    """The stage that a TOML file describes; without one, the training of a control.
+
+    ``told`` wins over the file: dotted names (``run.steps``, ``data.path``) → values; those that are None are left
+    out. Raises :class:`HackamoreError` naming the field that is wrong.
+    """
+    tables = {} if path is None else _read(Path(path))
+    where = "the options" if path is None else str(path)
+    tables.setdefault("stage", "control")
+    for name, value in (told or {}).items():
+        if value is not None:
+            _put(tables, name, value, where)
+    try:
+        return _ADAPTER.validate_python(tables)
+    except ValidationError as error:
+        raise _sentence(error, where, tables) from error
+
+
+def option(text: str) -> tuple[str, Any]:
+    """``section.name=value`` → the name and the value, read as TOML where it is that, else as it stands."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise HackamoreError("a setting is not understood", received=text, expected="section.name=value")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value
+
+
+def _put(tables: dict[str, Any], name: str, value: Any, where: str) -> None:
+    *sections, last = name.split(".")
+    table = tables
+    for section in sections:
+        inner = table.setdefault(section, {})
+        if section == "data" and isinstance(inner, str):
+            inner = {"path": inner}
+        if not isinstance(inner, dict):
+            raise HackamoreError(
+                f"{where}: {section} is not a table", received=inner, expected=f"[{section}] with its settings"
+            )
+        table[section] = inner
+        table = inner
+    if last == "data" and isinstance(table.get("data"), dict):
+        table["data"] = {**table["data"], "path": str(value)}
+        return
+    table[last] = value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        what = f"no such file: {path}" if isinstance(error, FileNotFoundError) else f"{path} cannot be read"
+        raise HackamoreError(what, expected="a training configuration (TOML)") from error
+    except UnicodeDecodeError as error:
+        raise HackamoreError(f"{path} is not TOML", received="bytes that are no text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise HackamoreError(f"{path} is not TOML", received=str(error)) from error
+
+
+def _sentence(error: ValidationError, where: str, tables: Mapping[str, Any]) -> HackamoreError:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part != tables.get("stage")]
+    missing = first["type"] == "missing"
+    option_of = {"data": "--data", "kind": "--kind", "output": "--out"}.get(place[-1] if place else "")
+    return HackamoreError(
+        f"{where}: {'.'.join(place)}: {'is missing' if missing else first['msg']}",
+        received=None if missing else first.get("input"),
+        remedy=option_of if missing else None,
+    )

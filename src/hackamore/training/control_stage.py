@@ -1,0 +1,86 @@
+"""The training of a control: everything it may be told, and the task that it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from hackamore.core.errors import HackamoreError
+from hackamore.core.section import Section
+from hackamore.data.settings import DataSettings
+from hackamore.training.settings import (
+    ControlSettings,
+    MemorySettings,
+    ObjectiveSettings,
+    ProbeSettings,
+    RewardSettings,
+    RunSettings,
+    TrackSettings,
+)
+from hackamore.training.trainer import Task
+from hackamore.training.watcher import Watcher
+
+USUAL: dict[str, Any] = {"steps": 2000, "lr": 3e-4, "ema": 0.995, "warmup": 50, "flat": 0.5, "checkpoint_every": 250}
+"""Of the run, where nothing else is told: what suits a control."""
+
+
+class ControlStage(Section):
+    """A control on a finished base."""
+
+    stage: Literal["control"] = "control"
+    base: str = "meadow"
+    kind: str | tuple[str, ...] = Field(description="which hint; several for a union")
+    data: DataSettings
+    output: Path
+    size: tuple[int, int] | None = Field(None, description="width and height; by default the base's own")
+    control: ControlSettings = ControlSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    reward: RewardSettings = RewardSettings()
+    memory: MemorySettings = MemorySettings()
+    probe: ProbeSettings = ProbeSettings()
+    track: TrackSettings = TrackSettings()
+    run: RunSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, told: Any) -> Any:
+        """A bare path is the data's; the run has the usual settings where it is told nothing else."""
+        if isinstance(told, dict):
+            data, run = told.get("data"), told.get("run", {})
+            told = {**told, "data": {"path": str(data)} if isinstance(data, (str, Path)) else data}
+            told["run"] = {**USUAL, **run} if isinstance(run, dict) else run
+        return told
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of hints, one or several."""
+        return (self.kind,) if isinstance(self.kind, str) else self.kind
+
+    def check(self) -> None:
+        """Raise :class:`HackamoreError` for settings that contradict one another."""
+        if (len(self.kinds) > 1) != (self.control.form == "union"):
+            raise HackamoreError(
+                "the kinds of hints do not fit the form of the control",
+                received=f"{self.control.form} and {', '.join(self.kinds)}",
+                expected="several kinds for a union, one for every other form",
+            )
+
+    def task(self) -> Task:
+        """What it trains, with its data loaded."""
+        from hackamore.bases.catalog import load_base
+        from hackamore.training.control import build
+        from hackamore.training.forms import make_form
+
+        self.check()
+        base = load_base(self.base, dtype=self.memory.base_dtype)
+        torch.manual_seed(self.run.seed)
+        return build(make_form(base, self.control, self.kinds), self)
+
+    def watchers(self, quiet: bool = False) -> list[Watcher]:
+        """Who is told how it goes."""
+        from hackamore.training.watch.catalog import watchers_of
+
+        return watchers_of(self.track, self.output, quiet)
