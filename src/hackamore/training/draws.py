@@ -6,9 +6,13 @@ continues the same run: same order of data, same noise, same dropouts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -29,6 +33,22 @@ class Draws:
         chosen = [_order(self.seed, place // count, count)[place % count] for place in places]
         return torch.stack(chosen)[self._mine]
 
+    def places(self, groups: Sequence[NDArray[Any]]) -> Tensor:
+        """Places of one batch, all of one of the ``groups`` (examples of equal size).
+
+        Every group has a stream of its own, in which every item comes once an epoch; groups take turns in proportion
+        to their sizes, never more than a turn ahead or behind. With one group it is :meth:`indices`.
+        """
+        counts = tuple(len(group) for group in groups)
+        period, slot = divmod(self.step, sum(counts))
+        turns = _turns(self.seed, period, counts)
+        group = int(turns[slot])
+        count = counts[group]
+        turn = period * count + int((turns[:slot] == group).sum())
+        seed = self.seed + 7919 * group
+        chosen = [_order(seed, k // count, count)[k % count] for k in range(turn * self.batch, (turn + 1) * self.batch)]
+        return torch.from_numpy(np.asarray(groups[group], np.int64))[torch.stack(chosen)][self._mine]
+
     def normal(self, *shape: int) -> Tensor:
         """Standard normal noise of ``shape`` for every item."""
         return torch.randn(self.batch, *shape, generator=self._generator)[self._mine]
@@ -38,6 +58,16 @@ class Draws:
         return torch.rand(self.batch, *shape, generator=self._generator)[self._mine]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed((seed * 7_368_787 + epoch) % 2**63))
+
+
+@lru_cache(maxsize=4)
+def _turns(seed: int, period: int, counts: tuple[int, ...]) -> NDArray[np.intp]:
+    """Which group has each turn of a period of ``sum(counts)``: group g ``counts[g]`` times, evenly spread."""
+    generator = torch.Generator().manual_seed((seed * 9_576_890_767 + period) % 2**63)
+    offsets = torch.rand(len(counts), generator=generator, dtype=torch.float64).numpy()
+    times = np.concatenate([(np.arange(count) + offset) / count for count, offset in zip(counts, offsets, strict=True)])
+    owners = np.repeat(np.arange(len(counts)), counts)
+    return owners[np.argsort(times, kind="stable")]

@@ -1,0 +1,141 @@
+"""A shelf: tensors kept on disk under keys, in shards that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hackamore.core.errors import HackamoreError
+from hackamore.core.files import written_whole
+
+ROWS = 1024
+"""Most rows in a shard."""
+BYTES = 256 << 20
+"""A shard of wide rows holds fewer, so that it is about this large."""
+SECONDS = 60.0
+"""What was made longer ago than this is written, so that a kill never costs more."""
+HALF = 65504.0
+"""The largest number that fp16 holds."""
+
+Row = Mapping[str, Tensor]
+Make = Callable[[list[int]], Row]
+"""Numbers of what is missing, all of one shape → tensors by name, a row for each number."""
+
+
+class Shelf:
+    """Rows of named tensors under keys of 32 hexadecimal digits. A key always stands for the same row.
+
+    Each shard is one safetensors file, written whole; rows are memory-mapped. Two processes may write at a time: what
+    both made is there twice and the same. Numbers are stored as fp16 where that holds them, else as fp32.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[str, tuple[Path, int]] = {}
+        self._known: set[Path] = set()
+        self._here = threading.local()  # an open file is no thing for two threads
+        self.look()
+
+    def look(self) -> None:
+        """Take note of shards that have come since; one that is damaged is removed."""
+        for path in sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []:
+            if path in self._known or path.name.startswith("."):
+                continue
+            try:
+                with safe_open(path, "pt") as file:
+                    keys = (file.metadata() or {})["keys"].split(",")
+            except (SafetensorError, KeyError, OSError):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                continue
+            self._known.add(path)
+            self._places |= {key: (path, row) for row, key in enumerate(keys)}
+
+    def missing(self, keys: Sequence[str]) -> list[int]:
+        """Positions in ``keys`` of those that are not there, of keys that come twice the first."""
+        first = {key: place for place, key in reversed(list(enumerate(keys))) if key not in self._places}
+        return sorted(first.values())
+
+    def fill(
+        self,
+        keys: Sequence[str],
+        groups: Sequence[Sequence[int]],
+        make: Make,
+        *,
+        batch: int = 16,
+        rows: int = ROWS,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Make what is missing of ``keys``, ``batch`` rows at a time, a shard's rows all of one of the ``groups``.
+
+        ``groups``: positions of ``keys`` that give rows of one shape. ``progress``: rows that are there, rows in all.
+        """
+        absent = set(self.missing(keys))
+        there = len(set(keys)) - len(absent)
+        for group in groups:
+            todo = [place for place in group if place in absent]
+            waiting: list[tuple[list[str], Row]] = []
+            since = time.monotonic()
+            for first in range(0, len(todo), batch):
+                places = todo[first : first + batch]
+                waiting.append(([keys[place] for place in places], make(places)))
+                there += len(places)
+                count = sum(len(part) for part, _ in waiting)
+                full = count >= min(rows, max(1, BYTES // _row_bytes(waiting[0][1])))
+                if full or time.monotonic() - since > SECONDS or first + batch >= len(todo):
+                    self._write(waiting)
+                    waiting, since = [], time.monotonic()
+                if progress is not None:
+                    progress(there, len(set(keys)))
+
+    def read(self, keys: Sequence[str]) -> list[dict[str, Tensor]]:
+        """The row of each key, tensors without a batch axis, float32."""
+        rows = []
+        for key in keys:
+            path, row = self._places[key]
+            parts = self._opened(path)
+            rows.append({name: part[row].float() for name, part in parts.items()})
+        return rows
+
+    def _opened(self, path: Path) -> dict[str, Any]:
+        """The slices of a shard, opened once in each thread."""
+        opened: dict[Path, dict[str, Any]] = self._here.__dict__.setdefault("opened", {})
+        if path not in opened:
+            try:
+                file: Any = safe_open(path, "pt")
+                opened[path] = {name: file.get_slice(name) for name in list(file.keys())}
+            except (SafetensorError, OSError) as error:
+                raise HackamoreError(f"the cache {path} cannot be read", received=error, remedy="remove it") from error
+        return opened[path]
+
+    def _write(self, parts: Sequence[tuple[list[str], Row]]) -> None:
+        keys = [key for part, _ in parts for key in part]
+        names = list(parts[0][1])
+        whole = {name: _compact(torch.cat([row[name].detach().cpu() for _, row in parts])) for name in names}
+        path = self.folder / f"{hashlib.blake2b(','.join(keys).encode(), digest_size=12).hexdigest()}.safetensors"
+        with written_whole(path) as temporary:
+            save_file(whole, temporary, metadata={"keys": ",".join(keys)})
+        self._known.add(path)
+        self._places |= {key: (path, row) for row, key in enumerate(keys)}
+
+
+def _compact(rows: Tensor) -> Tensor:
+    """As fp16, or as fp32 where a number is too large for that."""
+    rows = rows.contiguous()
+    fits = not rows.numel() or bool(rows.abs().max() <= HALF)  # a number that is none does not fit either
+    return rows.half() if fits else rows.float()
+
+
+def _row_bytes(row: Row) -> int:
+    """Bytes of one row as it is stored."""
+    return max(1, sum(2 * part[0].numel() for part in row.values()))
