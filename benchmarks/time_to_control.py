@@ -1,0 +1,352 @@
+"""Time to control: seconds until a fresh control obeys, ours beside diffusers' ``train_controlnet.py``.
+
+Both train on the same base (Meadow), the same pairs and the same cores, in a process of their own that starts with
+nothing cached. Whenever one has written a checkpoint it is frozen (SIGSTOP) while the checkpoint is probed, by the same
+code for both: same held-out worlds, seeds and steps. Seconds are those since the process began, without the frozen
+ones: loading, encoding and saving count. Peak memory is the process's high-water mark. The curves go to a JSON file;
+those that are there are kept, and a run that was cut off begins anew.
+
+The peer's script is run unchanged, as published: batch 4, constant learning rate, fp32, checkpoints by its own option.
+It is not part of this repository, nor is the small stand-in for ``torchvision.transforms`` that it needs on machines
+where torchvision does not import. It is stopped at ``--stop-at`` times the seconds that ours needed.
+
+python benchmarks/time_to_control.py --data WORLDS --kind seg --side ours --seed 0
+python benchmarks/time_to_control.py --data WORLDS --kind seg --side peer --lr 1e-5 --script FILE --stand-in FOLDER
+python benchmarks/time_to_control.py --data WORLDS --kind seg --side ours --label "uniform timesteps" \
+    --set objective.timesteps=uniform
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+from training_common import averaged, command, config, make_probe, merge, sections
+
+BATCH = 4
+"""The peer's, as its documentation has it; ours is whatever the defaults are."""
+
+
+@dataclass
+class Followed:
+    """A training in a process of its own, frozen whenever it is looked at."""
+
+    words: list[str]
+    environment: Mapping[str, str]
+    log: Path
+    cores: int
+    frozen: float = 0.0
+    peak: float = 0.0
+    work: float = 0.0
+    process: subprocess.Popen[bytes] = field(init=False)
+    began: float = field(init=False)
+
+    def __enter__(self) -> Followed:
+        own = sorted(os.sched_getaffinity(0))[: self.cores]
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            self.began = time.time()
+            self.process = subprocess.Popen(
+                ["taskset", "-c", ",".join(map(str, own)), *self.words],
+                env={**os.environ, **self.environment, "OMP_NUM_THREADS": str(self.cores)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self._tell(signal.SIGKILL)
+            self.process.wait()
+
+    def _tell(self, number: signal.Signals) -> None:
+        os.killpg(self.process.pid, number)
+
+    def checkpoints(self, found: Callable[[], list[tuple[int, Path, float]]]) -> Iterator[tuple[int, Path, float]]:
+        """Each new checkpoint, oldest first: steps, path, and seconds of training; frozen while it is looked at.
+
+        Meanwhile ``work`` holds the seconds of processor time it has used, which a busy machine hardly changes.
+        """
+        seen: set[int] = set()
+        while True:
+            over = self.process.poll() is not None
+            if not over:
+                self._notice()
+            new = sorted(one for one in found() if one[0] not in seen)
+            if new and not over:
+                self._tell(signal.SIGSTOP)
+            paused, frozen = time.time(), self.frozen
+            for step, path, written in new:
+                seen.add(step)
+                yield step, path, written - self.began - frozen
+            if new and not over:
+                self._tell(signal.SIGCONT)
+                self.frozen += time.time() - paused
+            if over:
+                self._fail_loudly()
+                return
+            time.sleep(0.1)
+
+    def _notice(self) -> None:
+        """The high-water marks of the process and its children, in MiB, and what they have worked."""
+        try:
+            main = psutil.Process(self.process.pid)
+            total = sum(_high_water(one.pid) for one in (main, *main.children(recursive=True)))
+            self.work = sum(main.cpu_times()[:4])
+        except psutil.NoSuchProcess:
+            return
+        self.peak = max(self.peak, total)
+
+    def _fail_loudly(self) -> None:
+        if self.process.returncode:
+            raise SystemExit(f"{self.words[:3]} failed:\n{self.log.read_text(errors='replace')[-3000:]}")
+
+
+def _high_water(process: int) -> float:
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def write_pairs(folder: Path, data: Path, kind: str, count: int) -> Path:
+    """The first ``count`` pairs of ``data`` as a folder of their own: nothing is cached in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "pictures").exists():
+        (folder / "pictures").symlink_to((data / "pictures").resolve())
+        if (data / kind).is_dir():
+            (folder / kind).symlink_to((data / kind).resolve())
+    lines = (data / "metadata.jsonl").read_text(encoding="utf-8").splitlines()[:count]
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_parquet(folder: Path, pairs: Path, kind: str) -> Path:
+    """The same pairs as the peer reads them: picture, caption, hint. Canny's are made once, as dense as ours vary."""
+    from datasets import Dataset, Features, Value
+    from datasets import Image as ImageFeature
+    from datasets.utils.logging import disable_progress_bar
+
+    from hackamore.annotators.canny import Canny
+    from hackamore.data.hints import DENSITIES
+
+    rows = [json.loads(line) for line in (pairs / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    random = np.random.default_rng(0)
+
+    def each() -> Iterator[dict[str, Any]]:
+        for row in rows:
+            file = pairs / row["image_file_name"]
+            if kind == "canny":
+                edges = Canny(density=float(random.uniform(*DENSITIES)))(np.array(Image.open(file).convert("RGB")))
+                hint = cv2.imencode(".png", edges)[1].tobytes()  # white on black: colours have no order
+            else:
+                hint = (pairs / kind / file.name).read_bytes()
+            pictures = {"image": file.read_bytes(), "conditioning_image": hint}
+            yield {"text": row["text"], **{name: {"bytes": told, "path": None} for name, told in pictures.items()}}
+
+    path = folder / "train.parquet"
+    if not path.exists():
+        features = Features({"image": ImageFeature(), "text": Value("string"), "conditioning_image": ImageFeature()})
+        folder.mkdir(parents=True, exist_ok=True)
+        cache = folder.parent / "writing"
+        disable_progress_bar()
+        Dataset.from_generator(each, features=features, cache_dir=str(cache)).to_parquet(str(path))
+        shutil.rmtree(cache)
+    return folder
+
+
+class Ours:
+    """``hackamore train`` with its defaults, but for what ``--set`` tells; its averaged weights are probed."""
+
+    def __init__(self, told: argparse.Namespace, pairs: Path, out: Path) -> None:
+        self.output, self.kind, self.batch = out / "run", told.kind, 0
+        shutil.rmtree(pairs / ".cache", ignore_errors=True)
+        given = sections(told.set)
+        run = {"checkpoint_every": told.every, "keep": 100_000, "sample_every": 10**9, "seed": told.seed}
+        given["run"] = {**run, **given.get("run", {})}
+        given["probe"] = {"every": 0, **given.get("probe", {})}
+        path = out / "config.toml"
+        path.write_text(config(told.base, pairs, told.kind, self.output, **given), encoding="utf-8")
+        self.words, self.environment = command(path), {}
+        self.batch = batch_of(path)
+
+    def found(self) -> list[tuple[int, Path, float]]:
+        """Checkpoints that are whole: steps, path, when they were written."""
+        whole = (self.output / "checkpoints").glob("step-*.pt")
+        return [(int(path.stem.split("-")[1]), path, path.stat().st_mtime) for path in whole]
+
+    def control(self, base: Any, path: Path) -> Any:
+        """The control of a checkpoint."""
+        return averaged(path, base, self.kind)
+
+
+class Peer:
+    """diffusers' script, unchanged."""
+
+    def __init__(self, told: argparse.Namespace, pairs: Path, out: Path) -> None:
+        from hackamore.bases.catalog import BASES
+
+        if told.script is None or told.stand_in is None:
+            raise SystemExit("the peer needs --script and --stand-in")
+        self.output, self.batch = out / "run", BATCH
+        data = write_parquet(out.parent / f"{told.kind}-{told.pairs}-parquet", pairs, told.kind)
+        base = BASES[told.base].folder if told.base in BASES else Path(told.base)
+        options = {
+            "pretrained_model_name_or_path": base, "output_dir": self.output, "train_data_dir": data,
+            "cache_dir": out / "cache", "image_column": "image", "caption_column": "text",
+            "conditioning_image_column": "conditioning_image", "resolution": told.size, "train_batch_size": BATCH,
+            "learning_rate": told.lr, "lr_scheduler": "constant", "lr_warmup_steps": 0,
+            "max_train_steps": told.steps, "checkpointing_steps": told.peer_every, "seed": told.seed,
+        }  # fmt: skip
+        self.words = [sys.executable, str(told.script)]
+        for name, value in options.items():
+            self.words += [f"--{name}", str(value)]
+        self.environment = {"PYTHONPATH": str(told.stand_in.resolve()), "HF_HUB_OFFLINE": "1", "HF_HOME": str(out)}
+
+    def found(self) -> list[tuple[int, Path, float]]:
+        """Checkpoints whose last file is there: steps, path, when their weights were written."""
+        whole = []
+        for last in self.output.glob("checkpoint-*/random_states_0.pkl"):
+            weights = last.parent / "controlnet" / "diffusion_pytorch_model.safetensors"
+            whole.append((int(last.parent.name.split("-")[1]), weights.parent, weights.stat().st_mtime))
+        return whole
+
+    def control(self, base: Any, path: Path) -> Any:
+        """The control of a checkpoint."""
+        from hackamore.controls.catalog import load_control
+
+        return load_control(path, base)
+
+
+def batch_of(path: Path) -> int:
+    """The batch size of a configuration, defaults filled in."""
+    from hackamore.training.stages import read_stage
+
+    return int(read_stage(path).run.batch_size)
+
+
+def time_to(points: list[dict[str, Any]], target: float, key: str = "seconds") -> float | None:
+    """When the curve reaches ``target``: between two probes by linear interpolation; None where it does not."""
+    before: dict[str, Any] | None = None
+    for point in points:
+        if (point["normalised"] or 0.0) >= target:
+            if before is None:
+                return float(point[key])
+            share = (target - before["normalised"]) / (point["normalised"] - before["normalised"])
+            return float(before[key] + share * (point[key] - before[key]))
+        before = point
+    return None
+
+
+def limit(curves: Mapping[str, Any], told: argparse.Namespace) -> float | None:
+    """Seconds after which the peer is stopped: so many times the median of ours with nothing but defaults."""
+    ours = [one["seconds_to_target"] for one in curves.values() if one["kind"] == told.kind and one["usual"]]
+    known = sorted(seconds for seconds in ours if seconds is not None)
+    return told.stop_at * known[len(known) // 2] if known else None
+
+
+def follow(told: argparse.Namespace, name: str, curves: Mapping[str, Any]) -> dict[str, Any]:
+    """One run to its end, or to its target; its curve."""
+    from hackamore.bases.catalog import load_base
+
+    out = told.work / name.replace(" ", "-").replace(",", "")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    pairs = write_pairs(told.work / f"{told.kind}-{told.pairs}-pairs", told.data, told.kind, told.pairs)
+    side = (Ours if told.side == "ours" else Peer)(told, pairs, out)
+    base = load_base(told.base, dtype="fp32")
+    probe = make_probe(base, told.kind, told.count, told.probe_steps)
+    most = limit(curves, told) if told.side == "peer" else None
+    points: list[dict[str, Any]] = []
+    with Followed(side.words, side.environment, out / "log.txt", told.threads) as run:
+        for step, path, seconds in run.checkpoints(side.found):
+            row = probe(side.control(base, path))
+            points.append(
+                {
+                    "step": step,
+                    "samples": step * side.batch,
+                    "seconds": round(seconds, 1),
+                    "cpu": round(run.work, 1),
+                    **row,
+                }
+            )
+            print(f"{name}: {json.dumps(points[-1])}  peak {run.peak:.0f} MiB", flush=True)
+            shutil.rmtree(path.parent) if path.is_dir() else path.unlink()
+            reached = (row["normalised"] or 0.0) >= told.target
+            if (most is not None and seconds > most) or (reached and told.side == "peer"):
+                break
+    usual = told.side == "ours" and not told.set and told.label is None
+    return {
+        "side": told.side, "kind": told.kind, "seed": told.seed, "lr": told.lr if told.side == "peer" else None,
+        "label": told.label, "set": told.set, "usual": usual, "pairs": told.pairs, "threads": told.threads,
+        "target": told.target, "points": points, "peak_mib": round(run.peak),
+        "seconds_to_target": time_to(points, told.target),
+        "cpu_to_target": time_to(points, told.target, "cpu"),
+        "samples_to_target": time_to(points, told.target, "samples"),
+        "stopped_after": points[-1]["seconds"] if points else None,
+    }  # fmt: skip
+
+
+def name_of(told: argparse.Namespace) -> str:
+    """What a curve is called."""
+    words = [told.kind, told.side]
+    words += [f"lr {told.lr:g}"] if told.side == "peer" else []
+    words += [told.label] if told.label else []
+    return " ".join([*words, f"seed {told.seed}"])
+
+
+def main() -> None:
+    """One curve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a folder that hackamore world wrote")
+    parser.add_argument("--base", default="meadow")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--kind", default="seg")
+    parser.add_argument("--pairs", type=int, default=5000)
+    parser.add_argument("--side", choices=["ours", "peer"], required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="threads and cores, for both sides alike")
+    parser.add_argument("--target", type=float, default=0.6, help="normalised control fidelity")
+    parser.add_argument("--count", type=int, default=32, help="held-out worlds of a probe")
+    parser.add_argument("--probe-steps", type=int, default=10)
+    parser.add_argument("--every", type=int, default=50, help="ours: steps between checkpoints")
+    parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.FIELD=VALUE", help="ours: beyond the defaults")
+    parser.add_argument("--label", help="ours: what the curve is called, for an ablation")
+    parser.add_argument("--script", type=Path, help="peer: diffusers' examples/controlnet/train_controlnet.py")
+    parser.add_argument("--stand-in", type=Path, help="peer: a folder that goes before its PYTHONPATH")
+    parser.add_argument("--lr", type=float, default=1e-5, help="peer: learning rate")
+    parser.add_argument("--steps", type=int, default=100_000, help="peer: steps at most")
+    parser.add_argument("--peer-every", type=int, default=500, help="peer: steps between checkpoints")
+    parser.add_argument("--stop-at", type=float, default=10.0, metavar="RATIO", help="peer: times ours, then it stops")
+    parser.add_argument("--work", type=Path, default=Path("runs/time-to-control"))
+    parser.add_argument("--out", type=Path, default=Path("docs/time-to-control.json"))
+    told = parser.parse_args()
+    name = name_of(told)
+    curves = json.loads(told.out.read_text()) if told.out.exists() else {}
+    if name in curves:
+        print(f"{name} is there already: remove it from {told.out} to measure it again")
+        return
+    torch.set_num_threads(told.threads)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the process that is followed ends too
+    merge(told.out, {name: follow(told, name, curves)})
+
+
+if __name__ == "__main__":
+    main()
