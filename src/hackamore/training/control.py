@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hackamore.bases.base import Text
-from hackamore.core.image import from_hint, to_hint
+from hackamore.core.image import to_hint
 from hackamore.data.evaluation import Example
 from hackamore.generate import generate
 from hackamore.training.draws import Draws
 from hackamore.training.objective import Objective, dropped
 from hackamore.training.samples import Column, write_grid
-from hackamore.training.trainer import Task
+from hackamore.training.task import Task
 
 SHOWN, SHOWN_STEPS = 6, 15
 """How many examples a sheet of samples shows, and with how many steps they are made."""
@@ -63,6 +62,10 @@ class ControlTask(Task):
         super().place(device)
         self.base.to(device)
 
+    def frozen(self) -> list[nn.Module]:
+        """The base's network."""
+        return [self.base.network]
+
     def groups(self) -> list[dict[str, Any]]:
         """As the form says: the copy at the run's rate, what starts at zero faster."""
         groups: list[dict[str, Any]] = self.form.groups(self.lr)
@@ -86,8 +89,8 @@ class ControlTask(Task):
             "latents": latents,
             "noise": noise,
             "t": self.objective.timesteps(u[:, 7]),
-            "text": text.tokens.float(),
-            **{f"added.{name}": value.float() for name, value in text.added.items()},
+            "text": text.tokens,
+            **{f"added.{name}": value for name, value in text.added.items()},
             "hint": torch.where(hint_lost[:, None, None, None], 0.0, hints),
             "kind": kinds,
             "reward": torch.full((len(places),), float(self.reward is not None and draws.step >= self.reward_from)),
@@ -99,9 +102,13 @@ class ControlTask(Task):
 
     def _text(self, places: Any, lost: Tensor) -> Text:
         """The captions of ``places``, the empty one where they are ``lost``."""
-        text = Text.cat([self.texts.read(places), self.texts.empty])
-        rows = torch.where(lost, len(places), torch.arange(len(places)))
-        return Text(text.tokens[rows], {name: value[rows] for name, value in text.added.items()}, text.empty)
+        text, empty = self.texts.read(places), self.texts.empty_at(places)
+
+        def either(none: Tensor, said: Tensor) -> Tensor:
+            return torch.where(lost.view(-1, *[1] * (said.ndim - 1)), none, said)
+
+        added = {name: either(empty.added[name], said) for name, said in text.added.items()}
+        return Text(either(empty.tokens, text.tokens), added)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The losses of a batch."""

@@ -71,7 +71,7 @@ class ControlStage(Section):
     def task(self) -> Task:
         """What it trains, with its data loaded."""
         from hackamore.bases.catalog import load_base
-        from hackamore.training.control import build
+        from hackamore.training.build import build
         from hackamore.training.forms import make_form
 
         self.check()

@@ -1,0 +1,146 @@
+"""From settings to the task of training a control: the data opened and encoded once, examples held back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hackamore.core.image import Size, to_hint
+from hackamore.data.dataset import Dataset, open_dataset
+from hackamore.data.evaluation import Example
+from hackamore.training.caches import latents_of, texts_of
+from hackamore.training.control import ControlTask
+from hackamore.training.control_stage import ControlStage
+from hackamore.training.gain import Gain, encoded
+from hackamore.training.memory import Parts
+from hackamore.training.objective import Objective
+from hackamore.training.probe import Probe, probe_examples
+from hackamore.training.reward import Reward
+from hackamore.training.settings import ProbeSettings
+
+FEWEST = 5
+"""At most one example in so many is held back; data that would give fewer than two is not probed."""
+CALIBRATED, SANE = 16, 8
+"""Examples on which a fresh hint encoder is tuned, and on which a reward is tried before it counts."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is trained on, and what is kept for probes and samples, by kind of hint."""
+
+    dataset: Dataset
+    examples: Mapping[str, Sequence[Example]]
+
+    @property
+    def shown(self) -> Sequence[Example]:
+        """Examples for a sheet of samples: held back ones, else the first of the data."""
+        held = next(iter(self.examples.values()), ())
+        return held or [self.dataset.example(place) for place in range(min(6, len(self.dataset)))]
+
+
+def build(form: Any, stage: ControlStage) -> ControlTask:
+    """The task of training ``form`` as ``stage`` says; pictures and captions are encoded here, before the first step.
+
+    Afterwards the base's autoencoder and text encoders are out of memory, where no step needs them.
+    Raises :class:`HackamoreError` for data that does not fit, and for a reward that is none.
+    """
+    base, run = form.base, stage.run
+    objective = Objective(base.scheduler_config, stage.objective)
+    held = hold_back(stage, stage.size or base.size, base)
+    dataset = held.dataset
+    folder = dataset.cache if stage.memory.cache else None
+    latents = latents_of(dataset, base, run.precision, folder)
+    texts = texts_of(dataset.captions, base, folder, sizes=dataset.sizes)
+    _calibrate(form, dataset, latents, objective, run.seed)
+    if stage.memory.gradient_checkpointing:
+        form.recompute()
+    parts = Parts(base)
+    task = ControlTask(
+        form,
+        dataset,
+        latents,
+        texts,
+        objective,
+        lr=run.lr,
+        shown=held.shown,
+        reward=_reward(form, stage, held, objective),
+        reward_from=round(stage.reward.start * run.steps),
+        eight_bits=stage.control.eight_bits,
+        probe=_probe(form, stage, held, objective) if stage.probe.every else None,
+        parts=parts,
+    )
+    if stage.memory.cache and not form.needs_autoencoder and not stage.reward.weight:
+        parts.release()
+    return task
+
+
+def open_data(stage: ControlStage, size: Size, base: Any, *, strict: bool = True) -> Dataset:
+    """The training data of ``stage``; ``strict`` as in :func:`open_dataset`."""
+    levels = 2 ** (len(base.sites.skips and base.sites.encoder or (1,)) - 1)
+    multiple = max(base.multiple * levels, 64 if min(size) >= 256 else base.multiple)
+    return open_dataset(stage.data, stage.kinds, size, multiple=multiple, strict=strict)
+
+
+def hold_back(stage: ControlStage, size: Size, base: Any) -> Held:
+    """Open the data and keep some of it, or other data, for probes."""
+    dataset, settings = open_data(stage, size, base), stage.probe
+    count = settings.count if settings.data is not None else min(settings.count, len(dataset) // FEWEST)
+    if not settings.every or count < 2:
+        return Held(dataset, {})
+    told = ProbeSettings.model_validate({**settings.model_dump(), "count": count})
+    rest, examples = probe_examples(told, stage.kinds, size, dataset)
+    return Held(rest, examples)
+
+
+def _calibrate(form: Any, dataset: Dataset, latents: Any, objective: Objective, seed: int) -> None:
+    """Tune a fresh hint encoder's loudness on real hints and latents of one size."""
+    places = [int(place) for place in dataset.groups[0][:CALIBRATED]]
+    hints = to_hint([dataset.hint(place, kind=dataset.kinds[k % len(dataset.kinds)]) for k, place in enumerate(places)])
+    clean = latents.read(places)
+    generator = torch.Generator().manual_seed(seed)
+    t = objective.timesteps(torch.rand(len(places), generator=generator))
+    form.calibrate(hints, objective.noisy(clean, torch.randn(clean.shape, generator=generator), t))
+
+
+def _reward(form: Any, stage: ControlStage, held: Held, objective: Objective) -> Reward | None:
+    """The reward of ``stage``, tried on true pictures; None where it has no weight."""
+    if not stage.reward.weight:
+        return None
+    kind = stage.kinds[0]
+    reward = Reward(form.base, stage.reward, kind)
+    places = [int(place) for place in held.dataset.groups[0][:SANE]]
+    pictures = to_hint([held.dataset.picture(place) for place in places])
+    reward.sanity(pictures, to_hint([held.dataset.hint(place, kind=kind) for place in places])).check()
+    return reward
+
+
+def _probe(form: Any, stage: ControlStage, held: Held, objective: Objective) -> Probe | None:
+    """The examination of ``form`` on what was held back."""
+    if not held.examples:
+        return None
+    base, precision, seed = form.base, stage.run.precision, stage.probe.seed
+    some = list(next(iter(held.examples.values())))
+    seen = [held.dataset.example(int(place)) for place in held.dataset.groups[0][: len(some)]]
+
+    def gain(examples: Sequence[Example]) -> Gain:
+        groups = [
+            group
+            for number, kind in enumerate(stage.kinds)
+            for group in encoded(base, examples, kind, number if len(stage.kinds) > 1 else None, precision)
+        ]
+        return Gain(form.predict, objective, groups, base.scheduler_config, [form], precision=precision, seed=seed)
+
+    return Probe(
+        base,
+        form.unit,
+        held.examples,
+        stage.kinds if len(stage.kinds) > 1 else stage.kinds[0],
+        stage.probe,
+        gain(some),
+        training_gain=gain(seen),
+        networks=[form],
+        precision=precision,
+    )
