@@ -66,7 +66,7 @@ def build(form: Any, stage: ControlStage) -> ControlTask:
         objective,
         lr=run.lr,
         shown=held.shown,
-        reward=_reward(form, stage, held, objective),
+        reward=_reward(form, stage, held),
         reward_from=round(stage.reward.start * run.steps),
         eight_bits=stage.control.eight_bits,
         probe=_probe(form, stage, held, objective) if stage.probe.every else None,
@@ -79,8 +79,8 @@ def build(form: Any, stage: ControlStage) -> ControlTask:
 
 def open_data(stage: ControlStage, size: Size, base: Any, *, strict: bool = True) -> Dataset:
     """The training data of ``stage``; ``strict`` as in :func:`open_dataset`."""
-    levels = 2 ** (len(base.sites.skips and base.sites.encoder or (1,)) - 1)
-    multiple = max(base.multiple * levels, 64 if min(size) >= 256 else base.multiple)
+    halvings = max(len(base.sites.encoder) - 1, 0)
+    multiple = max(base.multiple * 2**halvings, 64 if min(size) >= 256 else base.multiple)
     return open_dataset(stage.data, stage.kinds, size, multiple=multiple, strict=strict)
 
 
@@ -105,7 +105,7 @@ def _calibrate(form: Any, dataset: Dataset, latents: Any, objective: Objective, 
     form.calibrate(hints, objective.noisy(clean, torch.randn(clean.shape, generator=generator), t))
 
 
-def _reward(form: Any, stage: ControlStage, held: Held, objective: Objective) -> Reward | None:
+def _reward(form: Any, stage: ControlStage, held: Held) -> Reward | None:
     """The reward of ``stage``, tried on true pictures; None where it has no weight."""
     if not stage.reward.weight:
         return None

@@ -50,7 +50,7 @@ class ControlSettings(Section):
     unlocked_lr: float = Field(2e-6, gt=0, description="learning rate of the unlocked part")
     zero_scale: float = Field(3.0, gt=0, description="learning rate of zero convolutions and hint encoder, times lr")
     hint_start: float = Field(
-        0.0, ge=0, description="how strong the fresh hint encoder speaks inside the copy, 1 is as strong as the latents"
+        1.0, ge=0, description="how strong the fresh hint encoder speaks inside the copy, 1 is as strong as the latents"
     )
     rank: int = Field(32, gt=0, description="control-lora: rank of its layers")
     size_ratio: float = Field(0.1, gt=0, le=1, description="xs: width of its levels, times the base's")
