@@ -31,6 +31,11 @@ class Text:
     def __getitem__(self, part: slice) -> Text:
         return Text(self.tokens[part], {name: value[part] for name, value in self.added.items()}, self.empty)
 
+    def to(self, dtype: torch.dtype) -> Text:
+        """The same in another floating-point type; plain numbers (sizes, guidance) keep theirs."""
+        added = {name: value if name in TOLD else value.to(dtype) for name, value in self.added.items()}
+        return Text(self.tokens.to(dtype), added, None if self.empty is None else self.empty.to(dtype))
+
     @staticmethod
     def cat(parts: Sequence[Text]) -> Text:
         """Several encoded prompts as one batch; shorter ones are padded with their own empty chunk, or another's."""
@@ -49,6 +54,10 @@ def _lengthened(tokens: Tensor, length: int, empty: Tensor | None) -> Tensor:
         return tokens
     chunks = (length - tokens.shape[1]) // empty.shape[1]
     return torch.cat([tokens, empty.repeat(len(tokens), chunks, 1)], 1)
+
+
+TOLD = ("time_ids", "guidance")
+"""What is told beside a prompt as plain numbers, which a coarse type would change."""
 
 
 @dataclass(frozen=True)

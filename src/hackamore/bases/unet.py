@@ -195,12 +195,37 @@ def sites_of(unet: Any) -> Sites:
     return Sites(tuple(skips), mid, unet.config.cross_attention_dim, levels)
 
 
-def encoder_of(unet: Any) -> Any:
-    """A copy, weights and all, of a U-Net without its decoder: embeddings, ``conv_in``, down and mid blocks."""
-    decoder = ("up_blocks", "conv_norm_out", "conv_act", "conv_out")
+DECODER = ("up_blocks", "conv_norm_out", "conv_act", "conv_out")
+"""The parts of a ``UNet2DConditionModel`` that an encoder has not."""
+
+
+def encoder_of(unet: Any, *, lent: bool = False) -> Any:
+    """A copy, weights and all, of a U-Net without its decoder: embeddings, ``conv_in``, down and mid blocks.
+
+    ``lent``: a view of it instead, of modules of its own over the very same weights.
+    """
     trunk = copy.copy(unet)
-    trunk._modules = {name: part for name, part in unet._modules.items() if name not in decoder}
-    return copy.deepcopy(trunk)
+    trunk._modules = {name: part for name, part in unet._modules.items() if name not in DECODER}
+    return view_of(trunk) if lent else copy.deepcopy(trunk)
+
+
+def unlocked(base: UNetBase) -> UNetBase:
+    """The same base with a decoder and output of its own that can be trained; ``base`` stays as it is.
+
+    Raises :class:`HackamoreError` for a base with LoRA files on it, or one of less than full precision.
+    """
+    if base.loras or base.dtype != torch.float32:
+        raise HackamoreError(
+            "the decoder of this base cannot be trained",
+            received=f"{len(base.loras)} LoRA files on it, {str(base.dtype).removeprefix('torch.')}",
+            expected="a base without LoRA files, in fp32",
+        )
+    own = base.view()
+    parts = own.unet._modules
+    for name in DECODER:
+        parts[name] = None if parts.get(name) is None else copy.deepcopy(parts[name]).requires_grad_(True)
+    own.bare = own.unet
+    return own
 
 
 def run_encoder(

@@ -154,7 +154,7 @@ class Adapter(nn.Module):
                 received=f"a hint of about {width}×{height}",
                 expected=f"{x.shape[-1] * latent}×{x.shape[-2] * latent}",
             )
-        return Residuals(encoder=prepared)
+        return Residuals(encoder=prepared).to(x.dtype)
 
     def forward(self, x: Tensor, t: Tensor, text: Text, hint: Tensor) -> Residuals:
         """Both in one, for training."""
@@ -170,16 +170,16 @@ class Adapter(nn.Module):
         Full: zero goes in, the linear path carries it, and no block adds to it; the first step moves the first
         convolution and the blocks' last ones. Light: the first step moves the levels' last convolutions.
         """
-        levels: list[Any] = list(self.body)
-        if self.light:
-            silent, biased = [level.out_conv for level in levels], []
-        else:
-            silent = [self.conv_in, *(block.block2 for level in levels for block in level.resnets)]
-            biased = [level.in_conv for level in levels if level.in_conv is not None]
-        for layer in silent:
-            nn.init.zeros_(layer.weight)
-        for layer in (*silent, *biased):
-            nn.init.zeros_(layer.bias)
+        for name, parameter in self.named_parameters():
+            inner = name.endswith("in_conv.bias") and not self.light  # on the linear path, where a bias would speak
+            if name in self.silent or inner:
+                nn.init.zeros_(parameter)
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The names of the parameters of those layers that start at zero, so that the adapter says nothing."""
+        parts = ("out_conv",) if self.light else ("conv_in", "block2")
+        return tuple(name for name, _ in self.named_parameters() if name.split(".")[-2] in parts)
 
 
 def places_of(base: Any) -> tuple[Place, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from hackamore.bases.base import Sites, Text
 from hackamore.bases.tokens import PATCH, pack, places_of
@@ -20,12 +21,21 @@ from hackamore.core.residuals import Residuals, Rule
 TYPES = ("canny", "tile", "depth", "blur", "pose", "gray", "lq")
 """The conditions of FLUX's union control, in the order of their numbers (``lq``: low quality)."""
 
+COPIED = (
+    "pos_embed", "x_embedder", "time_text_embed", "context_embedder", "transformer_blocks", "single_transformer_blocks",
+)  # fmt: skip
+"""The parts that begin as the base's."""
+
 GUIDANCE = 3.5
 """What a control that is told its guidance hears beside a base that has none (schnell), as where it was trained."""
 
 
 class BlockControl(nn.Module, ABC):
-    """What the transformers' controls have in common; ``net`` is diffusers' network for the family."""
+    """What the transformers' controls have in common; ``net`` is diffusers' network for the family.
+
+    It computes in its own floating-point type, whatever the latents come in, and answers in theirs. ``recomputes``: in
+    training its blocks run again in the backward pass, in place of keeping what they made.
+    """
 
     options: tuple[str, ...] = ()
     pools = False
@@ -37,6 +47,7 @@ class BlockControl(nn.Module, ABC):
         self._bases = (base,)
         self.sites: Sites = base.sites
         self.net = net
+        self.recomputes = False
         self.to(base.device, base.dtype)
 
     @property
@@ -56,9 +67,18 @@ class BlockControl(nn.Module, ABC):
         dtype: torch.dtype = self.net.controlnet_blocks[0].weight.dtype
         return dtype
 
-    @abstractmethod
     def residuals(self, x: Tensor, t: Tensor, text: Text, prepared: Any) -> Residuals:
         """Run its blocks on the noisy latents and the encoded hint: a residual for each block."""
+        return self._residuals(x.to(self.dtype), t, text.to(self.dtype), prepared).to(x.dtype)
+
+    @abstractmethod
+    def _residuals(self, x: Tensor, t: Tensor, text: Text, prepared: Any) -> Residuals: ...
+
+    def _run(self, block: nn.Module, *args: Any, **told: Any) -> Any:
+        """Run a block, its activations kept or not."""
+        if self.recomputes and torch.is_grad_enabled():
+            return checkpoint(block, *args, use_reentrant=False, **told)
+        return block(*args, **told)
 
     @abstractmethod
     def prepare(self, hint: Tensor) -> Any:
@@ -126,8 +146,9 @@ class SD3Control(BlockControl):
         where its network is another than its bare one (LoRA files, offloading, a view).
         """
         embed: nn.Module = base.bare.pos_embed
-        settled = base.network is base.bare and next(embed.parameters()).device == self.device
-        return embed if settled else copy.deepcopy(embed).to(self.device)
+        first = next(embed.parameters())
+        settled = base.network is base.bare and (first.device, first.dtype) == (self.device, self.dtype)
+        return embed if settled else copy.deepcopy(embed).to(self.device, self.dtype)
 
     def prepare(self, hint: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Hint → latents → tokens N×L×C.
@@ -143,7 +164,7 @@ class SD3Control(BlockControl):
         tokens: Tensor = self.net.pos_embed_input(latents.to(self.device, self.dtype))
         return tokens
 
-    def residuals(self, x: Tensor, t: Tensor, text: Text, prepared: Tensor) -> Residuals:
+    def _residuals(self, x: Tensor, t: Tensor, text: Text, prepared: Tensor) -> Residuals:
         """A residual for each of its blocks; fewer than the base's serve even shares of them."""
         self._check_size(prepared, x)
         net = self.net
@@ -155,9 +176,9 @@ class SD3Control(BlockControl):
         made = []
         for block, zero in zip(net.transformer_blocks, net.controlnet_blocks, strict=True):
             if words is None:
-                states = block(states, told)
+                states = self._run(block, states, told)
             else:
-                words, states = block(hidden_states=states, encoder_hidden_states=words, temb=told)
+                words, states = self._run(block, hidden_states=states, encoder_hidden_states=words, temb=told)
             made.append(zero(states))
         return Residuals(blocks=tuple(made), rule="share")
 
@@ -219,7 +240,7 @@ class FluxControl(BlockControl):
             )
         return int(told)
 
-    def residuals(self, x: Tensor, t: Tensor, text: Text, prepared: dict[str, Tensor]) -> Residuals:
+    def _residuals(self, x: Tensor, t: Tensor, text: Text, prepared: dict[str, Tensor]) -> Residuals:
         """A residual for each of its joint and single-stream blocks; fewer than the base's serve runs of them.
 
         XLabs' controls, which see pixels, take turns instead.
@@ -232,12 +253,13 @@ class FluxControl(BlockControl):
             words = torch.cat([prepared["type"].to(words), words], dim=1)
         told = self._told(x, t, text)
         places = net.pos_embed(torch.cat([x.new_zeros(words.shape[1], 3).float(), places_of(x)]))
+        shared = {"temb": told, "image_rotary_emb": places}
         blocks, singles = [], []
         for block, zero in zip(net.transformer_blocks, net.controlnet_blocks, strict=True):
-            words, states = block(hidden_states=states, encoder_hidden_states=words, temb=told, image_rotary_emb=places)
+            words, states = self._run(block, hidden_states=states, encoder_hidden_states=words, **shared)
             blocks.append(zero(states))
         for block, zero in zip(net.single_transformer_blocks, net.controlnet_single_blocks, strict=True):
-            words, states = block(hidden_states=states, encoder_hidden_states=words, temb=told, image_rotary_emb=places)
+            words, states = self._run(block, hidden_states=states, encoder_hidden_states=words, **shared)
             singles.append(zero(states))
         rule: Rule = "turn" if self.sees_pixels else "run"
         return Residuals(blocks=tuple(blocks), singles=tuple(singles), rule=rule)
@@ -292,7 +314,7 @@ def _fresh_sd3(base: Any, layers: int) -> Any:
     net = SD3ControlNetModel(
         **told, num_layers=layers, dual_attention_layers=dual, force_zeros_for_pooled_projection=False
     )
-    return _copied(net, base.bare, ("pos_embed", "time_text_embed", "context_embedder", "transformer_blocks"))
+    return _copied(net, base.bare)
 
 
 def _fresh_flux(base: Any, layers: int, singles: int) -> Any:
@@ -304,13 +326,12 @@ def _fresh_flux(base: Any, layers: int, singles: int) -> Any:
     )  # fmt: skip
     told = {name: base.bare.config[name] for name in names}
     net = FluxControlNetModel(**told, num_layers=layers, num_single_layers=singles)
-    copied = ("time_text_embed", "context_embedder", "x_embedder", "transformer_blocks", "single_transformer_blocks")
-    return _copied(net, base.bare, copied)
+    return _copied(net, base.bare)
 
 
-def _copied(net: Any, transformer: Any, parts: tuple[str, ...]) -> Any:
-    """``net`` with the base's weights in the ``parts`` that it shares with it."""
-    theirs = {key: value for key, value in transformer.state_dict().items() if key.split(".")[0] in parts}
-    mine = {key for key in net.state_dict() if key.split(".")[0] in parts}
+def _copied(net: Any, transformer: Any) -> Any:
+    """``net`` with the base's weights in the parts that it shares with it."""
+    theirs = transformer.state_dict()
+    mine = {key for key in net.state_dict() if key.split(".")[0] in COPIED}
     net.load_state_dict({key: theirs[key] for key in mine}, strict=False)
     return net

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,8 +24,9 @@ class Branch(nn.Module):
     """A ControlNet for a U-Net base, made structurally from it, at any width and depth.
 
     Fresh from a base it changes nothing, bit for bit: all that leaves it passes a :class:`ZeroConv2d`. ``pools``: its
-    residuals are averaged over the picture (shuffle controls). ``trunk``: an encoder to use in place of a copy of the
-    base's, whose weights are filled in afterwards.
+    residuals are averaged over the picture (shuffle controls). ``only_mid``: it speaks after the mid block alone, and
+    the skips hear zeros. ``trunk``: an encoder to use in place of a copy of the base's, whose weights are filled in
+    afterwards. It computes in its own floating-point type, whatever the latents come in, and answers in theirs.
     """
 
     options = ("hidden",)
@@ -41,7 +43,7 @@ class Branch(nn.Module):
         self.condition = condition
         self.name = condition or "control"
         self.sha256: dict[str, str] = {}
-        self.pools = False
+        self.pools = self.only_mid = False
         self._bases = (base,)
         self.sites: Sites = base.sites
         self.trunk: Any = trunk or encoder_of(base.bare).requires_grad_(True).train()
@@ -91,10 +93,25 @@ class Branch(nn.Module):
                 received=f"a hint of {prepared.shape[-1] * 8}×{prepared.shape[-2] * 8}",
                 expected=f"{x.shape[-1] * 8}×{x.shape[-2] * 8}",
             )
-        skips, mid = run_encoder(self.trunk, x, t, text, prepared)
-        told = tuple(zero(skip) for zero, skip in zip(self.zero_skips, skips, strict=True))
-        residuals = Residuals(told, self.zero_mid(mid))
+        inside = self.trunk.conv_in.weight.dtype
+        skips, mid = run_encoder(self.trunk, x.to(inside), t, text.to(inside), prepared.to(inside))
+        residuals = self.spoken(skips, mid).to(x.dtype)
         return residuals.pooled() if self.pools else residuals
+
+    def spoken(self, skips: Sequence[Tensor], mid: Tensor) -> Residuals:
+        """What the zero convolutions make of the copy's skips and its mid block's output."""
+        if self.only_mid:
+            told = tuple(torch.zeros_like(skip, dtype=self.dtype) for skip in skips)
+        else:
+            told = tuple(zero(skip.to(self.dtype)) for zero, skip in zip(self.zero_skips, skips, strict=True))
+        return Residuals(told, self.zero_mid(mid.to(self.dtype)))
+
+    @torch.no_grad()
+    def speak_after_mid(self) -> None:
+        """Keep the mid block's output only: the skips' zero convolutions become zero, for good (``only_mid``)."""
+        for parameter in self.zero_skips.requires_grad_(False).parameters():
+            parameter.zero_()
+        self.only_mid = True
 
     def forward(self, x: Tensor, t: Tensor, text: Text, hint: Tensor) -> Residuals:
         """Both in one, for training."""

@@ -12,7 +12,10 @@ from hackamore.controls.control import Voice
 
 
 class Exchange:
-    """One control in one view of a base: what it keeps from one exchange to the next within a prediction."""
+    """One control in one view of a base: what it keeps from one exchange to the next within a prediction.
+
+    The control computes in the floating-point type of its encoded hint, whatever the base's is.
+    """
 
     def __init__(self, voice: Voice, skips: int) -> None:
         self.voice, self.outputs = voice, skips + 1
@@ -35,9 +38,10 @@ class Exchange:
         """After the base's first convolution."""
         if self.silent:
             return None
-        self.x = first(args[0]) + self.voice.prepared
+        prepared = self.voice.prepared
+        self.x = first(args[0].to(prepared.dtype)) + prepared
         self.skips = [self.x]
-        return output + self.say(zero, self.x, 0)
+        return output + self.say(zero, self.x, 0).to(output.dtype)
 
     def tell_time(
         self, own: nn.Module, mix: float, theirs: nn.Module, args: tuple[Tensor, ...], output: Tensor
@@ -45,17 +49,19 @@ class Exchange:
         """Move the base's time embedding towards the control's own; several controls' moves add up."""
         if self.silent:
             return None
-        move: Tensor = mix * (own(args[0]) - theirs.forward(args[0]))
-        move[: self.voice.silent] = 0
-        return output + move
+        mine = own(args[0].to(self.voice.prepared.dtype))
+        move: Tensor = mix * (mine - theirs.forward(args[0]))
+        if self.voice.silent:
+            move[: self.voice.silent] = 0
+        return output + move.to(output.dtype)
 
     def listen(self, zero: nn.Module, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         """Before a part of the base's encoder: put what the base knows beside what the control knows."""
         if self.silent:
             return
         if len(args) > 1:
-            self.time = args[1]
-        self.x = torch.cat([self.x, zero(args[0])], 1)
+            self.time = args[1].to(self.x.dtype)
+        self.x = torch.cat([self.x, zero(args[0].to(self.x.dtype))], 1)
 
     def answer(
         self, parts: Sequence[nn.Module], zero: nn.Module, site: int, _: nn.Module, args: Any, told: Any, output: Any
@@ -66,22 +72,24 @@ class Exchange:
         first, *attention = parts
         self.x = first(self.x, self.time) if hasattr(first, "time_emb_proj") else first(self.x)
         for part in attention:
-            self.x = part(self.x, encoder_hidden_states=told["encoder_hidden_states"], return_dict=False)[0]
+            words = told["encoder_hidden_states"].to(self.x.dtype)
+            self.x = part(self.x, encoder_hidden_states=words, return_dict=False)[0]
         self.skips.append(self.x)
-        said = self.say(zero, self.x, site)
-        return (output[0] + said, *output[1:]) if isinstance(output, tuple) else output + said
+        theirs = output[0] if isinstance(output, tuple) else output
+        heard = theirs + self.say(zero, self.x, site).to(theirs.dtype)
+        return (heard, *output[1:]) if isinstance(output, tuple) else heard
 
     def answer_mid(self, block: nn.Module, zero: nn.Module, _: nn.Module, args: Any, told: Any, output: Any) -> Any:
         """After the base's mid block."""
         if self.silent:
             return None
-        self.x = block(self.x, self.time, encoder_hidden_states=told["encoder_hidden_states"])
-        return output + self.say(zero, self.x, self.outputs - 1)
+        self.x = block(self.x, self.time, encoder_hidden_states=told["encoder_hidden_states"].to(self.x.dtype))
+        return output + self.say(zero, self.x, self.outputs - 1).to(output.dtype)
 
     def remind(self, zero: nn.Module, site: int, _: nn.Module, args: tuple[Tensor, ...]) -> Any:
         """Before a layer of the base's decoder, whose input is its features and, behind them, the skip."""
         if self.silent:
             return None
-        said = self.say(zero, self.skips[site], site)
+        said = self.say(zero, self.skips[site], site).to(args[0].dtype)
         features, skip = args[0][:, : said.shape[1]], args[0][:, said.shape[1] :]
         return (torch.cat([features + said, skip], 1), *args[1:])

@@ -194,9 +194,8 @@ class Union(nn.Module):
                 received=None if added is None else f"a hint of {added.shape[-1] * 8}×{added.shape[-2] * 8}",
                 expected=f"{x.shape[-1] * 8}×{x.shape[-2] * 8}",
             )
-        skips, mid = run_encoder(self.branch.trunk, x, t, text, added, told)
-        zeros = zip(self.branch.zero_skips, skips, strict=True)
-        return Residuals(tuple(zero(skip) for zero, skip in zeros), self.branch.zero_mid(mid))
+        skips, mid = run_encoder(self.branch.trunk, x.to(self.dtype), t, text.to(self.dtype), added, told)
+        return self.branch.spoken(skips, mid).to(x.dtype)
 
 
 def fuser_for(branch: Branch, types: int) -> Fuser:

@@ -62,6 +62,10 @@ class Residuals:
         """Every tensor times ``scale``; at 1 the very same tensors."""
         return self if scale == 1.0 else self.mapped(lambda x, _: x * scale)
 
+    def to(self, dtype: torch.dtype) -> Residuals:
+        """Every tensor in the floating-point type ``dtype``; those that have it are the very same."""
+        return self.mapped(lambda x, _: x.to(dtype))
+
     def weighted(self, weights: Sequence[float]) -> Residuals:
         """Output i times ``weights[i]``, as many as there are outputs."""
         return self.mapped(lambda x, i: x * weights[i])

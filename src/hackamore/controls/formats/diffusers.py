@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hackamore.controls.branch import Branch
+from hackamore.controls.formats.file import CONFIG
 from hackamore.controls.formats.names import their_name
 from hackamore.core.files import written_whole
 
@@ -28,29 +30,48 @@ _COPIED = (
 )  # fmt: skip
 
 
-def write_branch(branch: Branch, folder: Path, dtype: torch.dtype | None = None, *, eight_bits: bool = False) -> Path:
+def write_branch(
+    branch: Branch,
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    *,
+    eight_bits: bool = False,
+    told: Mapping[str, str] | None = None,
+) -> Path:
     """Write ``branch`` so that ``ControlNetModel.from_pretrained(folder)`` loads it; returns the weights file.
+
+    ``eight_bits``: see :func:`stored`. ``told``: further lines of the header.
+    """
+    weights = {their_name(name): stored(value, dtype, eight_bits) for name, value in branch.named_parameters()}
+    return write_folder(folder, weights, {"_class_name": "ControlNetModel"} | config_of(branch), branch, told)
+
+
+def stored(weight: Tensor, dtype: torch.dtype | None = None, eight_bits: bool = False) -> Tensor:
+    """``weight`` as a file holds it: on the CPU, in ``dtype`` (its own where none is told).
 
     ``eight_bits`` stores large convolutions in fp8 (e4m3), which halves them; every reader takes them as they are.
     """
+    large = eight_bits and weight.ndim == 4 and weight.numel() > LARGE
+    return weight.detach().to("cpu", torch.float8_e4m3fn if large else dtype or weight.dtype).contiguous()
+
+
+def write_folder(
+    folder: Path, weights: dict[str, Tensor], config: Mapping[str, Any], control: Any, told: Mapping[str, str] | None
+) -> Path:
+    """Write weights and ``config.json``, each whole or not at all; returns the file of weights.
+
+    Its header names the condition of ``control``, and has the lines ``told`` and the configuration, so that the file
+    alone says what it is.
+    """
     from safetensors.torch import save_file
 
-    config = {"_class_name": "ControlNetModel"} | config_of(branch)
-
-    def stored(weight: Tensor) -> torch.dtype:
-        large = eight_bits and weight.ndim == 4 and weight.numel() > LARGE
-        return torch.float8_e4m3fn if large else dtype or weight.dtype
-
-    weights = {
-        their_name(name): parameter.detach().to("cpu", stored(parameter)).contiguous()
-        for name, parameter in branch.named_parameters()
-    }
+    metadata = {"format": "pt", CONFIG: json.dumps(dict(config), default=list), **(told or {})} | (
+        {CONDITION: control.condition} if control.condition else {}
+    )
     with written_whole(folder / WEIGHTS) as path:
-        save_file(
-            weights, path, metadata={"format": "pt"} | ({CONDITION: branch.condition} if branch.condition else {})
-        )
+        save_file(weights, path, metadata=metadata)
     with written_whole(folder / "config.json") as path:
-        path.write_text(json.dumps(config, indent=2, default=list), encoding="utf-8")
+        path.write_text(json.dumps(dict(config), indent=2, default=list), encoding="utf-8")
     return folder / WEIGHTS
 
 

@@ -146,9 +146,10 @@ def _files_of(folder: Path) -> tuple[Path, ...]:
             for index in _indices(stem, suffix):
                 if (folder / index).is_file():
                     return _shards(folder / index)
-    if (folder / "model_index.json").is_file() or any((folder / part).is_dir() for part in ("unet", "transformer")):
-        raise HackamoreError(f"{folder} is a base, which is not a control; it goes to --base")
     found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    parts = not found and any((folder / part).is_dir() for part in ("unet", "transformer"))
+    if parts or (folder / "model_index.json").is_file():
+        raise HackamoreError(f"{folder} is a base, which is not a control; it goes to --base")
     if len(found) == 1:
         return (found[0],)
     if not found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hackamore.controls.adapter import Adapter, Place, places_of
-from hackamore.controls.formats.diffusers import CONDITION, WEIGHTS
+from hackamore.controls.formats.diffusers import CONDITION, stored, write_folder
 from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.core.errors import HackamoreError, unknown_name
@@ -67,11 +66,20 @@ def read_t2i(file: ControlFile, base: Any) -> Adapter:
     return adapter.requires_grad_(False).eval()
 
 
-def write_adapter(adapter: Adapter, path: Path | str, layout: Layout = "diffusers", dtype: Any = None) -> Path:
+def write_adapter(
+    adapter: Adapter,
+    path: Path | str,
+    layout: Layout = "diffusers",
+    dtype: torch.dtype | None = None,
+    *,
+    eight_bits: bool = False,
+    told: Mapping[str, str] | None = None,
+) -> Path:
     """Write ``adapter``; returns the file of weights.
 
     ``diffusers``: a folder that ``T2IAdapter.from_pretrained`` loads. ``official``: one file in TencentARC's layout,
-    ``.safetensors`` or a pickle (``.pth``), for their code, ComfyUI and A1111. Raises :class:`HackamoreError` for a
+    ``.safetensors`` or a pickle (``.pth``), for their code, ComfyUI and A1111. ``told``: further lines of the header
+    (of a pickle: none). Raises :class:`HackamoreError` for a
     layout that is neither, a suffix that is none, or an adapter that diffusers has no class for.
     """
     if layout not in ("diffusers", "official"):
@@ -79,18 +87,14 @@ def write_adapter(adapter: Adapter, path: Path | str, layout: Layout = "diffuser
     path = Path(path)
     prefix = PREFIX if layout == "diffusers" else ""
     weights: dict[str, Tensor] = {
-        prefix + their_name(name, adapter, layout): value.detach().to("cpu", dtype or value.dtype).contiguous()
+        prefix + their_name(name, adapter, layout): stored(value, dtype, eight_bits)
         for name, value in adapter.state_dict().items()
     }
     if layout == "diffusers":
-        config = _config(adapter)
-        _save(weights, path / WEIGHTS, adapter)
-        with written_whole(path / "config.json") as file:
-            file.write_text(json.dumps(config, indent=2), encoding="utf-8")
-        return path / WEIGHTS
+        return write_folder(path, weights, _config(adapter), adapter, {**(told or {}), FAMILY: adapter.base.family})
     if path.suffix not in (*SAFE, *PICKLES):
         raise HackamoreError(f"{path} is no name for weights", expected=f"one that ends in {', '.join(SAFE + PICKLES)}")
-    _save(weights, path, adapter)
+    _save(weights, path, adapter, told)
     return path
 
 
@@ -109,10 +113,10 @@ def their_name(name: str, adapter: Adapter, layout: Layout) -> str:
     return ".".join(["body", str(level * adapter.blocks + block), *rest])
 
 
-def _save(weights: dict[str, Tensor], path: Path, adapter: Adapter) -> None:
+def _save(weights: dict[str, Tensor], path: Path, adapter: Adapter, further: Mapping[str, str] | None) -> None:
     from safetensors.torch import save_file
 
-    told = {"format": "pt", FAMILY: adapter.base.family}
+    told = {"format": "pt", **(further or {}), FAMILY: adapter.base.family}
     told |= {CONDITION: adapter.condition} if adapter.condition else {}
     with written_whole(path) as file:
         if path.suffix in SAFE:

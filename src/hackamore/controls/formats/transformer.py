@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,13 +11,11 @@ import torch
 from torch import Tensor
 
 from hackamore.controls.blocks import BlockControl, FluxControl, SD3Control
+from hackamore.controls.formats.diffusers import CONDITION, stored, write_folder
 from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.core.errors import HackamoreError
-from hackamore.core.files import written_whole
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-CONDITION = "hackamore.condition"
 STABILITY = ("blur", "canny", "depth")
 """What ``control_type`` counts in Stability's files."""
 PIXELS = {"canny": "edges", "depth": "inverted"}
@@ -71,18 +70,20 @@ def read_xlabs(file: ControlFile, base: Any) -> FluxControl:
     return _finished(FluxControl(base, net, name=file.name, condition=_condition(file)), file)
 
 
-def write_blocks(control: BlockControl, folder: Path, dtype: torch.dtype | None = None) -> Path:
-    """Write ``control`` so that diffusers' ``from_pretrained(folder)`` loads it; returns the weights file."""
-    from safetensors.torch import save_file
+def write_blocks(
+    control: BlockControl,
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    *,
+    eight_bits: bool = False,
+    told: Mapping[str, str] | None = None,
+) -> Path:
+    """Write ``control`` so that diffusers' ``from_pretrained(folder)`` loads it; returns the weights file.
 
-    state = control.net.state_dict()
-    weights = {key: value.detach().to("cpu", dtype or value.dtype).contiguous() for key, value in state.items()}
-    told = {"format": "pt"} | ({CONDITION: control.condition} if control.condition else {})
-    with written_whole(folder / WEIGHTS) as path:
-        save_file(weights, path, metadata=told)
-    with written_whole(folder / "config.json") as path:
-        path.write_text(control.net.to_json_string(), encoding="utf-8")
-    return folder / WEIGHTS
+    ``told``: further lines of the header.
+    """
+    weights = {key: stored(value, dtype, eight_bits) for key, value in control.net.state_dict().items()}
+    return write_folder(folder, weights, json.loads(control.net.to_json_string()), control, told)
 
 
 def check_fits(file: ControlFile, base: Any, family: str, width: int, text: int) -> None:

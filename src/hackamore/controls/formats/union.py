@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hackamore.controls.formats.diffusers import CONDITION, WEIGHTS, config_of
+from hackamore.controls.formats.diffusers import CONDITION, config_of, stored, write_folder
 from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.controls.formats.names import their_name
@@ -17,7 +17,6 @@ from hackamore.controls.formats.unet import empty_branch, fill
 from hackamore.controls.union import HEADS, Fuser, Union
 from hackamore.controls.union_types import PUBLISHED
 from hackamore.core.errors import HackamoreError
-from hackamore.core.files import written_whole
 
 TYPES = "hackamore.types"
 """Where the header names the types, with commas between; published files do not."""
@@ -56,13 +55,18 @@ def read_union(file: ControlFile, base: Any) -> Union:
     return union
 
 
-def write_union(union: Union, folder: Path, dtype: torch.dtype | None = None) -> Path:
+def write_union(
+    union: Union,
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    *,
+    eight_bits: bool = False,
+    told: Mapping[str, str] | None = None,
+) -> Path:
     """Write ``union`` so that ``ControlNetUnionModel.from_pretrained(folder)`` loads it; returns the weights file.
 
-    Its header names the types.
+    Its header names the types, and has the lines ``told``.
     """
-    from safetensors.torch import save_file
-
     fuser = union.fuser
     config = {"_class_name": "ControlNetUnionModel"} | config_of(union.branch)
     config |= {
@@ -73,16 +77,8 @@ def write_union(union: Union, folder: Path, dtype: torch.dtype | None = None) ->
         "num_trans_layer": len(fuser.transformer_layes),
         "num_proj_channel": fuser.spatial_ch_projs.out_features,
     }
-    weights = {
-        key_of(name): parameter.detach().to("cpu", dtype or parameter.dtype).contiguous()
-        for name, parameter in union.named_parameters()
-    }
-    told = {"format": "pt", TYPES: ",".join(union.types)} | ({CONDITION: union.condition} if union.condition else {})
-    with written_whole(folder / WEIGHTS) as path:
-        save_file(weights, path, metadata=told)
-    with written_whole(folder / "config.json") as path:
-        path.write_text(json.dumps(config, indent=2, default=list), encoding="utf-8")
-    return folder / WEIGHTS
+    weights = {key_of(name): stored(value, dtype, eight_bits) for name, value in union.named_parameters()}
+    return write_folder(folder, weights, config, union, {**(told or {}), TYPES: ",".join(union.types)})
 
 
 def types_of(file: ControlFile) -> tuple[str, ...]:

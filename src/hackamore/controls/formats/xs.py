@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hackamore.bases.unet import FAMILIES
+from hackamore.controls.formats.diffusers import CONDITION, stored, write_folder
 from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.controls.xs import XS, Shape, heads_of
 from hackamore.core.errors import HackamoreError
-from hackamore.core.files import written_whole
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-CONDITION = "hackamore.condition"
 FIRST = "control_to_base_for_conv_in.weight"
 HINT = "controlnet_cond_embedding."
 ORDER, MIX = "conditioning_channel_order", "time_embedding_mix"
@@ -69,13 +65,20 @@ def shape_of(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], b
     )
 
 
-def write_xs(control: XS, base: Any, folder: Path, dtype: torch.dtype | None = None) -> Path:
+def write_xs(
+    control: XS,
+    base: Any,
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    *,
+    eight_bits: bool = False,
+    told: Mapping[str, str] | None = None,
+) -> Path:
     """Write ``control`` of ``base`` so that ``ControlNetXSAdapter.from_pretrained(folder)`` loads it; its weights file.
 
     diffusers reads four-channel latents and two layers a level; a control of another base is for this library alone.
+    ``told``: further lines of the header.
     """
-    from safetensors.torch import save_file
-
     shape, unet = control.shape, base.unet.config
     config = {
         "_class_name": "ControlNetXSAdapter",
@@ -91,12 +94,5 @@ def write_xs(control: XS, base: Any, folder: Path, dtype: torch.dtype | None = N
     }
     copied = ("cross_attention_dim", "down_block_types", "sample_size", "transformer_layers_per_block")
     config |= {name: unet[name] for name in (*copied, "upcast_attention", "use_linear_projection")}
-    weights: dict[str, Tensor] = {
-        key: value.detach().to("cpu", dtype or value.dtype).contiguous() for key, value in control.state_dict().items()
-    }
-    told = {"format": "pt"} | ({CONDITION: control.condition} if control.condition else {})
-    with written_whole(folder / WEIGHTS) as path:
-        save_file(weights, path, metadata=told)
-    with written_whole(folder / "config.json") as path:
-        path.write_text(json.dumps(config, indent=2, default=list), encoding="utf-8")
-    return folder / WEIGHTS
+    weights = {key: stored(value, dtype, eight_bits) for key, value in control.state_dict().items()}
+    return write_folder(folder, weights, config, control, told)
