@@ -25,6 +25,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,8 +36,7 @@ import cv2
 import numpy as np
 import psutil
 import torch
-from PIL import Image
-from training_common import averaged, command, config, make_probe, merge, sections
+from training_common import averaged, batch_of, command, config, joined, make_probe, merge, read, tables
 
 BATCH = 4
 """The peer's, as its documentation has it; ours is whatever the defaults are."""
@@ -126,66 +126,52 @@ def _high_water(process: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
-def write_pairs(folder: Path, data: Path, kind: str, count: int) -> Path:
-    """The first ``count`` pairs of ``data`` as a folder of their own: nothing is cached in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "pictures").exists():
-        (folder / "pictures").symlink_to((data / "pictures").resolve())
-        if (data / kind).is_dir():
-            (folder / kind).symlink_to((data / kind).resolve())
-    lines = (data / "metadata.jsonl").read_text(encoding="utf-8").splitlines()[:count]
-    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
+def write_parquet(folder: Path, told: argparse.Namespace) -> Path:
+    """The pairs as the peer reads them: picture, caption, hint. Hints that are made are made once, each with its draw.
 
-
-def write_parquet(folder: Path, pairs: Path, kind: str) -> Path:
-    """The same pairs as the peer reads them: picture, caption, hint. Canny's are made once, as dense as ours vary."""
+    Where ours draws an annotator's parameters anew at every step, the peer has one draw of the same for each picture.
+    """
     from datasets import Dataset, Features, Value
     from datasets import Image as ImageFeature
     from datasets.utils.logging import disable_progress_bar
 
-    from hackamore.annotators.canny import Canny
-    from hackamore.data.hints import DENSITIES
+    from hackamore.data.dataset import open_dataset
+    from hackamore.data.settings import DataSettings
 
-    rows = [json.loads(line) for line in (pairs / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    path = folder / "train.parquet"
+    if path.exists():
+        return folder
+    pairs = open_dataset(DataSettings(path=str(told.data), limit=told.pairs), [told.kind], (told.size, told.size))
     random = np.random.default_rng(0)
 
     def each() -> Iterator[dict[str, Any]]:
-        for row in rows:
-            file = pairs / row["image_file_name"]
-            if kind == "canny":
-                edges = Canny(density=float(random.uniform(*DENSITIES)))(np.array(Image.open(file).convert("RGB")))
-                hint = cv2.imencode(".png", edges)[1].tobytes()  # white on black: colours have no order
-            else:
-                hint = (pairs / kind / file.name).read_bytes()
-            pictures = {"image": file.read_bytes(), "conditioning_image": hint}
-            yield {"text": row["text"], **{name: {"bytes": told, "path": None} for name, told in pictures.items()}}
+        for place in range(len(pairs)):
+            pictures = {"image": pairs.picture(place), "conditioning_image": pairs.hint(place, u=random.random(2))}
+            yield {"text": pairs.captions[place], **{name: _png(picture) for name, picture in pictures.items()}}
 
-    path = folder / "train.parquet"
-    if not path.exists():
-        features = Features({"image": ImageFeature(), "text": Value("string"), "conditioning_image": ImageFeature()})
-        folder.mkdir(parents=True, exist_ok=True)
-        cache = folder.parent / "writing"
-        disable_progress_bar()
-        Dataset.from_generator(each, features=features, cache_dir=str(cache)).to_parquet(str(path))
-        shutil.rmtree(cache)
+    features = Features({"image": ImageFeature(), "text": Value("string"), "conditioning_image": ImageFeature()})
+    disable_progress_bar()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as cache:
+        Dataset.from_generator(each, features=features, cache_dir=cache).to_parquet(str(path))
     return folder
+
+
+def _png(picture: Any) -> dict[str, Any]:
+    return {"bytes": cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes(), "path": None}
 
 
 class Ours:
     """``hackamore train`` with its defaults, but for what ``--set`` tells; its averaged weights are probed."""
 
-    def __init__(self, told: argparse.Namespace, pairs: Path, out: Path) -> None:
-        self.output, self.kind, self.batch = out / "run", told.kind, 0
-        shutil.rmtree(pairs / ".cache", ignore_errors=True)
-        given = sections(told.set)
+    def __init__(self, told: argparse.Namespace, out: Path) -> None:
+        self.output, self.kind = out / "run", told.kind
         run = {"checkpoint_every": told.every, "keep": 100_000, "sample_every": 10**9, "seed": told.seed}
-        given["run"] = {**run, **given.get("run", {})}
-        given["probe"] = {"every": 0, **given.get("probe", {})}
+        data = {"limit": told.pairs, "cache": str(out / "cache")}
+        given = joined({"run": run, "data": data, "probe": {"every": 0}}, tables(told.set))
         path = out / "config.toml"
-        path.write_text(config(told.base, pairs, told.kind, self.output, **given), encoding="utf-8")
-        self.words, self.environment = command(path), {}
-        self.batch = batch_of(path)
+        path.write_text(config(told.base, told.data, told.kind, self.output, **given), encoding="utf-8")
+        self.words, self.environment, self.batch = command(path), {}, batch_of(path)
 
     def found(self) -> list[tuple[int, Path, float]]:
         """Checkpoints that are whole: steps, path, when they were written."""
@@ -200,13 +186,13 @@ class Ours:
 class Peer:
     """diffusers' script, unchanged."""
 
-    def __init__(self, told: argparse.Namespace, pairs: Path, out: Path) -> None:
+    def __init__(self, told: argparse.Namespace, out: Path) -> None:
         from hackamore.bases.catalog import BASES
 
         if told.script is None or told.stand_in is None:
             raise SystemExit("the peer needs --script and --stand-in")
         self.output, self.batch = out / "run", BATCH
-        data = write_parquet(out.parent / f"{told.kind}-{told.pairs}-parquet", pairs, told.kind)
+        data = write_parquet(told.work / f"{told.kind}-{told.pairs}-parquet", told)
         base = BASES[told.base].folder if told.base in BASES else Path(told.base)
         options = {
             "pretrained_model_name_or_path": base, "output_dir": self.output, "train_data_dir": data,
@@ -233,13 +219,6 @@ class Peer:
         from hackamore.controls.catalog import load_control
 
         return load_control(path, base)
-
-
-def batch_of(path: Path) -> int:
-    """The batch size of a configuration, defaults filled in."""
-    from hackamore.training.stages import read_stage
-
-    return int(read_stage(path).run.batch_size)
 
 
 def time_to(points: list[dict[str, Any]], target: float, key: str = "seconds") -> float | None:
@@ -269,10 +248,9 @@ def follow(told: argparse.Namespace, name: str, curves: Mapping[str, Any]) -> di
     out = told.work / name.replace(" ", "-").replace(",", "")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    pairs = write_pairs(told.work / f"{told.kind}-{told.pairs}-pairs", told.data, told.kind, told.pairs)
-    side = (Ours if told.side == "ours" else Peer)(told, pairs, out)
+    side = (Ours if told.side == "ours" else Peer)(told, out)
     base = load_base(told.base, dtype="fp32")
-    probe = make_probe(base, told.kind, told.count, told.probe_steps)
+    probe = make_probe(base, [told.kind], told.count, told.probe_steps)
     most = limit(curves, told) if told.side == "peer" else None
     points: list[dict[str, Any]] = []
     with Followed(side.words, side.environment, out / "log.txt", told.threads) as run:
@@ -339,7 +317,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/time-to-control.json"))
     told = parser.parse_args()
     name = name_of(told)
-    curves = json.loads(told.out.read_text()) if told.out.exists() else {}
+    curves = read(told.out)
     if name in curves:
         print(f"{name} is there already: remove it from {told.out} to measure it again")
         return

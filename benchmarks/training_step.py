@@ -30,6 +30,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from training_common import merge, read, train
 
 UNET = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
 OURS: dict[str, dict[str, Any]] = {
@@ -87,8 +88,6 @@ class Clock:
 
 def ours(folder: Path, size: int, told: dict[str, Any]) -> None:
     """``hackamore train`` until the clock ends it."""
-    from training_common import train
-
     with tempfile.TemporaryDirectory() as output:
         settings = {"run": {"steps": 1000, "batch_size": 1, "log_every": 1, **told.get("run", {})}}
         settings |= {name: section for name, section in told.items() if name != "run"}
@@ -194,7 +193,7 @@ def main() -> None:
         child(told)
         return
     machine = f"{platform.machine()}, {told.threads} threads, torch {torch.__version__}, {told.size}², batch 1"
-    found: dict[str, Any] = json.loads(told.out.read_text())["sides"] if told.out and told.out.exists() else {}
+    found: dict[str, Any] = read(told.out).get("sides", {}) if told.out else {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = told.folder or Path(temporary)
         if not (folder / "base" / "unet").exists():
@@ -209,7 +208,7 @@ def main() -> None:
                 flush=True,
             )
             if told.out is not None:
-                told.out.write_text(json.dumps({"machine": machine, "sides": found}, indent=1) + "\n")
+                merge(told.out, {"machine": machine, "sides": found})
 
 
 if __name__ == "__main__":
