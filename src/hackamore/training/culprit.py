@@ -39,10 +39,11 @@ def culprit(
     batch: Batch,
     names: Sequence[str],
 ) -> str:
-    """In words, what made the loss or the gradient of ``batch`` no number; the step is computed again to find out.
+    """In words, what made the loss or the gradient of ``batch`` no number.
 
-    In this order: weights that are already no numbers, inputs that are none, examples whose own loss is none, the first
-    module (in the order of computation) whose output is none, parameters whose gradients are.
+    In this order: weights that are already no numbers, inputs that are none, examples whose own loss is none and the
+    first module (in the order of computation) whose output is none, examples and parameters whose gradient is none.
+    The step is computed again for that, one example at a time, so that it needs no more memory than the step did.
     """
     weights = not_finite(trained)
     if weights:
@@ -52,12 +53,15 @@ def culprit(
         return f"the data are no numbers: {wrong}"
     with undisturbed([]):
         examples = _bad_examples(loss, batch, names)
-        module = _first_bad_module(task, loss, batch)
-        gradients = _bad_gradients(loss, trained, batch)
-    parts = [f"the loss of {listed(examples)} is no number"] if examples else []
-    parts += [f"the first output that is no number is that of {module}"] if module else []
-    parts += [f"gradients that are no numbers: {listed(gradients)}"] if gradients else []
-    return "; ".join(parts) or "computed again, the same step is fine: an unstable kernel, or a hardware fault"
+        if examples:
+            module = _first_bad_module(task, loss, rows_of(batch, list(names).index(examples[0])))
+            first = f"; the first output that is no number is that of {module}" if module else ""
+            return f"the loss of {listed(examples)} is no number{first}"
+        for row, name in enumerate(names):
+            gradients = _bad_gradients(loss, trained, rows_of(batch, row))
+            if gradients:
+                return f"the gradient of {name} is no number, in {listed(gradients)}"
+    return "each example by itself is fine, so their sum overflows, or the arithmetic is not reliable"
 
 
 def rows_of(batch: Batch, row: int) -> dict[str, Tensor]:

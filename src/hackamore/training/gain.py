@@ -26,7 +26,11 @@ Losses = Callable[[int, Tensor], Tensor]
 
 
 class Mixing(Protocol):
-    """What is asked of an objective."""
+    """What is asked of an objective; ``steps``: its timesteps run from 0 to this."""
+
+    @property
+    def steps(self) -> float:
+        """How many timesteps there are."""
 
     def timesteps(self, u: Tensor) -> Tensor:
         """Timesteps from uniform numbers."""
@@ -90,7 +94,6 @@ class Gain:
         predict: Callable[..., Tensor],
         objective: Mixing,
         groups: Sequence[Encoded],
-        scheduler_config: dict[str, Any],
         networks: Iterable[nn.Module] = (),
         *,
         precision: str = "no",
@@ -98,7 +101,6 @@ class Gain:
         batch: int = 16,
     ) -> None:
         self.predict, self.objective, self.groups = predict, objective, list(groups)
-        self.total = int(scheduler_config.get("num_train_timesteps") or 1000)
         self.networks, self.precision, self.seed, self.batch = list(networks), precision, seed, batch
 
     def __call__(self) -> float:
@@ -132,7 +134,7 @@ class Gain:
     def _timesteps(self, share: float, count: int) -> Tensor:
         """The timestep at a share of the schedule, in the objective's own number type."""
         like = self.objective.timesteps(torch.tensor([0.5]))
-        return torch.full((count,), share * self.total).to(like.dtype)
+        return torch.full((count,), share * self.objective.steps).to(like.dtype)
 
 
 def paired_losses(losses: Losses, count: int) -> tuple[float, float]:

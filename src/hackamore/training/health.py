@@ -102,7 +102,7 @@ class Checks:
         warnings = self.inputs.look(batch, self._names(batch)) if step % QUIET == 0 or self.inputs.curious else []
         if step < 3:
             warnings += self._reach(step)
-        if step in (MOVED, MOVED_SCALED):
+        if step == (MOVED_SCALED if self.precision == "fp16" else MOVED):
             warnings += self._moves(step)
         return warnings + self._zero(step, size) + self._explodes(step, loss, size, batch) + self._diverges(step, loss)
 
@@ -142,8 +142,11 @@ class Checks:
         return []
 
     def _says_nothing(self) -> list[str]:
-        """A fresh control: the steered prediction is the plain one, bit for bit."""
-        with undisturbed([]), torch.no_grad(), autocast(self.form.base.device, self.precision):
+        """A fresh control: the steered prediction is the plain one, bit for bit.
+
+        Without autocast, under which adding even a zero of another number type is a matter of rounding.
+        """
+        with undisturbed([]), torch.no_grad():
             told = self._told()
             steered = self.form.predict(*told, self.fixed["hint"], self.fixed.get("kind"))
             plain = self.form.plain(*told)
@@ -185,8 +188,7 @@ class Checks:
         return warnings
 
     def _moves(self, step: int) -> list[str]:
-        if step < (MOVED_SCALED if self.precision == "fp16" else MOVED):
-            return []
+        """Whether any weight has."""
         if any(fingerprint(p) != self.start.get(name) for name, p in self.trained.items()):
             return []
         return self._once("still", step, f"no weight has moved in {step} steps: is the learning rate 0?")
@@ -250,8 +252,9 @@ class Checks:
         )
 
     def _loss(self, batch: Batch) -> Tensor:
-        with autocast(self.form.base.device, self.precision):
-            return self.task.forward(dict(batch))["loss"]  # type: ignore[no-any-return]
+        device = self.form.base.device
+        with autocast(device, self.precision):
+            return self.task.forward({n: value.to(device) for n, value in batch.items()})["loss"]  # type: ignore[no-any-return]
 
     def _told(self) -> tuple[Tensor, Tensor, Text]:
         """Fixed noise, timesteps and text of the first examples."""
