@@ -81,9 +81,11 @@ def _seg(picture: Picture) -> Recognised:
 
 def in_palette(picture: Picture, known: Palette, tolerance: int = 6) -> float:
     """The share of pixels that have a colour of the palette."""
-    small = cv2.resize(picture, (96, 96), interpolation=cv2.INTER_NEAREST).reshape(-1, 1, 3).astype(np.int16)
-    distance = np.abs(small - known.colours[None].astype(np.int16)).max(axis=2).min(axis=1)
-    return float((distance <= tolerance).mean())
+    small = cv2.resize(picture, (96, 96), interpolation=cv2.INTER_NEAREST).reshape(-1, 3)
+    packed, counts = np.unique(small @ np.array([65536, 256, 1], np.uint32), return_counts=True)  # few, if it is one
+    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.int16)
+    distance = np.abs(colours[:, None] - known.colours[None].astype(np.int16)).max(axis=2).min(axis=1)
+    return float(counts[distance <= tolerance].sum() / counts.sum())
 
 
 def _normal(picture: Picture) -> Recognised:
