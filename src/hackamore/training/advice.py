@@ -209,7 +209,7 @@ def converged(course: Course) -> str | None:
 def flat_loss(course: Course) -> str | None:
     """The loss hardly moves although the control learns: peers' users take that for a failure."""
     losses, points = course.losses, course.points
-    if len(losses) < 4 or len(points) < 2 or not points[-1].begun:
+    if len(losses) < 4 or len(points) < 2 or not points[-1].begun or unstable(course) is not None:
         return None
     middle = losses[len(losses) // 4]
     if abs(losses[-1] - middle) > 0.05 * abs(middle) or points[-1].figure <= points[0].figure:

@@ -160,8 +160,8 @@ def smoothed(values: Iterable[float], weight: float = 0.9) -> list[float]:
 
 
 def noise(points: Sequence[Probed]) -> float:
-    """The standard deviation of a probe about a smooth course, from the median second difference; 0 below 4 probes."""
-    if len(points) < 4:
+    """The standard deviation of a probe about a smooth course, from the median second difference; 0 below 6 probes."""
+    if len(points) < 6:
         return 0.0
     figures = np.array([point.figure for point in points])
     bends = figures[2:] - 2 * figures[1:-1] + figures[:-2]
