@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
 from hackamore.core.files import written_whole
-from hackamore.core.image import Picture
+
+if TYPE_CHECKING:
+    from hackamore.core.image import Picture
 
 CELL = 192
 """Pixels that the longer side of a picture has at least: smaller pictures are enlarged by a whole number."""
@@ -101,3 +105,9 @@ def _cut(line: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFo
     while words and font.getlength(words + "…") > width:
         words = words[:-1]
     return words + "…"
+
+
+def sample_files(folder: Path) -> list[tuple[int, Path]]:
+    """Step and path of the sample pictures in ``folder``, oldest first."""
+    found = [(re.fullmatch(r"step-(\d+)\.png", path.name), path) for path in folder.glob("step-*.png")]
+    return sorted((int(match[1]), path) for match, path in found if match)

@@ -15,10 +15,11 @@ from huggingface_hub import ModelCard, ModelCardData
 from hackamore.core.files import written_whole
 from hackamore.training import history
 from hackamore.training.advice import advise
+from hackamore.training.samples import sample_files
 from hackamore.training.watch import words
 from hackamore.training.watch.curves import curves_of, write_png
 from hackamore.training.watch.private import hub_name, openly, public, without_paths
-from hackamore.training.watch.record import Record, flat, sample_files
+from hackamore.training.watch.record import Record, flat
 from hackamore.training.watch.usage import config_of, pipeline_of, with_diffusers, with_hackamore
 from hackamore.training.watcher import Outcome
 

@@ -17,7 +17,7 @@ from hackamore.training.watcher import Watcher
 def watchers_of(track: TrackSettings, output: Path | str, quiet: bool = False) -> list[Watcher]:
     """Progress, page, trackers, card and push, in the order in which they are told; ``output`` is the run's folder.
 
-    ``quiet``: of the progress only warnings and a bad end. Raises :class:`HackamoreError` for a tracker that is not
+    ``quiet``: of the progress only warnings. Raises :class:`HackamoreError` for a tracker that is not
     installed, for a push that cannot work, and for an ``output`` that is a file; made before the first step, so that
     nothing is trained in vain.
     """

@@ -121,7 +121,10 @@ class Frame:
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
-    room = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
+    if low == high:
+        room = abs(high) * 0.1 or 1.0
+        return low - room, high + room
+    room = (high - low) * 0.04
     return (low if low == 0 else low - room), (high if high == 0 else high + room)
 
 

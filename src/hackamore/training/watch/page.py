@@ -42,7 +42,7 @@ class Page(Record):
     def changed(self) -> None:
         """Write the page, now or, where it was written a moment ago, a little later."""
         late = time.monotonic() - self._written >= self._took / SHARE
-        self._waits = not (late or self.outcome or self.done == 0)
+        self._waits = not (late or self.outcome or not self._written)
         if not self._waits:
             self._write()
 

@@ -46,7 +46,7 @@ class Pace:
 class Progress(Watcher):
     """Bar, loss, learning rate, samples a second, time left, memory, control fidelity and the last warning.
 
-    ``quiet``: warnings and a bad end alone. ``console``: where to, stderr by default.
+    ``quiet``: warnings alone. ``console``: where to, stderr by default.
     """
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
@@ -99,14 +99,15 @@ class Progress(Watcher):
         self._say(f"step {done}/{self.steps}  checkpoint written")
 
     def ends(self, done: int, outcome: Outcome, words: str) -> None:
-        """Close the display and say how it ended."""
+        """Close the display; say how a good run ended. What went wrong is told by the error that follows."""
         self.done = done
         self._draw()
         if self.live is not None:
             self.live.stop()
             self.live = None
-        if not self.quiet or outcome == "failed":
-            self.console.print(words, markup=False, soft_wrap=True)
+            self.lively = False
+        if outcome in ("done", "early"):
+            self._say(words)
 
     def _say(self, line: str) -> None:
         """A plain line, where there is no live display."""

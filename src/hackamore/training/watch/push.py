@@ -11,9 +11,10 @@ from pathlib import Path
 from huggingface_hub import HfApi, get_token, is_offline_mode
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from rich.console import Console
 
 from hackamore.core.errors import HackamoreError, WorkFailed
-from hackamore.training.watch.record import sample_files
+from hackamore.training.samples import sample_files
 from hackamore.training.watcher import Outcome, Started, Watcher
 
 KINDS = (".safetensors", ".json", ".md", ".png", ".pth", ".bin")
@@ -25,21 +26,33 @@ ASIDE = {"checkpoints", "best", "samples", "tensorboard", "wandb"}
 class Push(Watcher):
     """Pushes at the end of a run. What can be wrong is told when it is made, before the first step.
 
+    A push that fails is told on ``console`` (stderr by default) with the line that pushes again, and kept as
+    ``failed``: the finished control and all else of the run is there.
+
     Raises :class:`HackamoreError` for a name that the hub does not take, a missing or refused token, one that may not
     write there, and a hub that cannot be reached.
     """
 
-    def __init__(self, repo: str) -> None:
+    def __init__(self, repo: str, console: Console | None = None) -> None:
         self.repo = check(repo)
+        self.console = console or Console(stderr=True, highlight=False)
+        self.address: str | None = None
+        self.failed: WorkFailed | None = None
 
     def begins(self, started: Started) -> None:
         """Note where the run writes."""
         self.output = started.output
 
     def ends(self, done: int, outcome: Outcome, words: str) -> None:
-        """Push what is finished. Raises :class:`WorkFailed` with the line that pushes again; all files are kept."""
-        if outcome in ("done", "early"):
-            push(self.repo, self.output)
+        """Push what is finished, and say where it is or why it is not."""
+        if outcome not in ("done", "early"):
+            return
+        try:
+            self.address = push(self.repo, self.output)
+        except WorkFailed as error:
+            self.failed = error
+        told = f"pushed to {self.address}" if self.failed is None else str(self.failed)
+        self.console.print(told, markup=False, soft_wrap=True)
 
 
 def check(repo: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hackamore.training.samples import sample_files
 from hackamore.training.trainer import read_log
 from hackamore.training.watch.words import Row
 from hackamore.training.watcher import Outcome, Started, Watcher
@@ -78,12 +78,6 @@ class Record(Watcher):
         """Step and findings of the newest probe, None before the first."""
         found = [(row["step"], row["probe"]) for row in self.rows if "probe" in row]
         return found[-1] if found else None
-
-
-def sample_files(folder: Path) -> list[tuple[int, Path]]:
-    """Step and path of the sample pictures in ``folder``, oldest first."""
-    found = [(re.fullmatch(r"step-(\d+)\.png", path.name), path) for path in folder.glob("step-*.png")]
-    return sorted((int(match[1]), path) for match, path in found if match)
 
 
 def named(settings: Mapping[str, Any]) -> tuple[str, str]:

@@ -48,6 +48,8 @@ class TensorBoard(Watcher):
 
     def logged(self, row: Mapping[str, Any]) -> None:
         """Write the row's numbers at its step, or its warning as text."""
+        if self.writer is None:
+            return
         for name, value in scalars(row).items():
             self.writer.add_scalar(name, value, row["step"])
         if "warning" in row:
@@ -61,8 +63,9 @@ class TensorBoard(Watcher):
         self.writer.flush()
 
     def ends(self, done: int, outcome: Outcome, words: str) -> None:
-        """Close the log."""
+        """Close the log; what is said after it is not written."""
         self.writer.close()
+        self.writer = None
 
 
 class WandB(Watcher):
@@ -86,12 +89,14 @@ class WandB(Watcher):
         self.id = kept.get("id") or uuid4().hex[:12]
         self.last, self.names = int(kept.get("last", -1)), set(kept.get("names", ()))
         started.output.mkdir(parents=True, exist_ok=True)
-        self.run = self.wandb.init(
+        self.run: Any = self.wandb.init(
             project=self.project,
             dir=str(started.output),
             id=self.id,
             name=started.output.resolve().name,
-            resume="allow",
+            resume=None
+            if _offline()
+            else "allow",  # offline, the same id alone makes it the same run when it is synced
             mode=os.environ.get("WANDB_MODE") or "offline",
             config={**started.settings} or {"run": started.run.model_dump()},
             settings=self.wandb.Settings(console="off", silent=True, save_code=False, disable_git=True),
@@ -110,10 +115,11 @@ class WandB(Watcher):
         """Close the run."""
         self.run.summary["outcome"] = words
         self.run.finish(exit_code=1 if outcome == "failed" else 0)
+        self.run = None
 
     def _tell(self, step: int, told: dict[str, Any]) -> None:
         fresh = {name: value for name, value in told.items() if step > self.last or name not in self.names}
-        if step < self.last or not fresh:
+        if step < self.last or not fresh or self.run is None:
             return
         self.run.log(fresh, step=step)
         self.names = {*fresh, *(self.names if step == self.last else ())}
