@@ -29,9 +29,12 @@ def cached(folder: Path, key: Sequence[object], make: Callable[[], NDArray[Any]]
 
 
 def stamps(paths: Sequence[Path]) -> list[tuple[str, int]]:
-    """What a cache of these files depends on: their names and when they changed. A missing one is an error."""
+    """What a cache of these files depends on: their names and when they changed. A missing one is an error.
+
+    A name is that of the file and its folder, so that the same data, given in another way, is not computed again.
+    """
     try:
-        return [(str(path), path.stat().st_mtime_ns) for path in paths]
+        return [(f"{path.absolute().parent.name}/{path.name}", path.stat().st_mtime_ns) for path in paths]
     except FileNotFoundError as error:
         raise HackamoreError(f"a file of the training data is missing: {error.filename}") from error
 

@@ -18,8 +18,9 @@ from hackamore.annotators.catalog import ALIASES, ANNOTATORS, annotator_class, m
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
 from hackamore.core.image import Picture, load_picture
-from hackamore.data.hints import DENSITIES
 
+DENSITIES = (0.03, 0.16)
+"""Between these shares of edge pixels training varies Canny, so that a control obeys sparse and dense edges alike."""
 SETTLED = (0.5, 0.5)
 """The middle of every range."""
 PAINTED = ("seg", "pose_json", "inpaint")
@@ -41,7 +42,7 @@ class Making:
         for name, value in self.parameters.items():
             if isinstance(value, (list, tuple)):
                 turn, place = divmod(drawn, len(u))
-                share = (u[place] * (96 * turn + 1)) % 1.0  # beyond the numbers, others that depend on them
+                share = u[place] if not turn else (u[place] * (96 * turn + 1)) % 1.0  # beyond them, others made of them
                 low, high = value
                 whole = isinstance(low, int) and isinstance(high, int)
                 drawn += 1

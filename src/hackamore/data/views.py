@@ -46,14 +46,16 @@ class View:
         Classes stay classes and thin lines thin; mirrored normals point to the other side.
         """
         height, width = hint.shape[:2]
-        if abs(width * self.whole[1] / (height * self.whole[0]) - 1) > SLACK:
+        if abs(width * self.whole[1] / (height * self.whole[0]) - 1) > SLACK + 1e-9:
             raise HackamoreError(
                 f"{name} has another aspect ratio than its picture, so that they cannot be cropped alike",
                 received=f"{width}×{height}",
                 expected=f"that of {self.whole[0]}×{self.whole[1]}",
             )
-        seen = self._turned(fit_hint(self._cut(hint), kind, self.size, "stretch"))
-        return mirrored_normals(seen) if self.flip and family(kind) == "normal" else seen
+        cut = self._cut(hint)
+        if self.flip and family(kind) == "normal":
+            cut = turned_normals(cut)  # before it is scaled, while what has no surface is still quite black
+        return self._turned(fit_hint(cut, kind, self.size, "stretch"))
 
     def people(self, people: People) -> People:
         """The people in the view's pixels; mirrored, who was on the left is on the right, limb by limb."""
@@ -97,8 +99,8 @@ def view_of(whole: Size, size: Size, crop: int = 0, flip: bool = False, name: st
     return View(whole, (left, top, width, height), size, flip)
 
 
-def mirrored_normals(hint: Picture) -> Picture:
-    """A mirrored picture of normals with its x axis turned round; black, where there is no surface, stays."""
+def turned_normals(hint: Picture) -> Picture:
+    """A picture of normals with its x axis turned round; black, where there is no surface, stays."""
     known = hint.any(axis=2)
     turned = hint.copy()
     turned[known, 0] = 255 - turned[known, 0]

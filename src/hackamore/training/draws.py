@@ -37,7 +37,7 @@ class Draws:
         """Places of one batch, all of one of the ``groups`` (examples of equal size).
 
         Every group has a stream of its own, in which every item comes once an epoch; groups take turns in proportion
-        to their sizes, never more than a turn ahead or behind. With one group it is :meth:`indices`.
+        to their sizes, evenly spread. With one group it is :meth:`indices`.
         """
         counts = tuple(len(group) for group in groups)
         period, slot = divmod(self.step, sum(counts))

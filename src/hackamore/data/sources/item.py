@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -36,6 +36,10 @@ class Blob:
     def read(self) -> bytes:
         """All of them. Raises :class:`HackamoreError` when they are not there."""
         raise NotImplementedError
+
+    def open(self) -> BinaryIO:
+        """They as an open file."""
+        return BytesIO(self.read())
 
     def exists(self) -> bool:
         """Whether they are there."""
@@ -67,7 +71,7 @@ class Blob:
     def size(self) -> Size:
         """Width and height of the picture as it is shown, from its header."""
         try:
-            with Image.open(BytesIO(self.read())) as opened:
+            with self.open() as file, Image.open(file) as opened:
                 turned = opened.getexif().get(_ORIENTATION) in TRANSPOSED
                 return (opened.height, opened.width) if turned else opened.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -94,6 +98,10 @@ class File(Blob):
             if isinstance(error, FileNotFoundError):
                 raise HackamoreError(f"a file of the training data is missing: {self.path}") from error
             raise HackamoreError(f"{self.path} cannot be read", received=error) from error
+
+    def open(self) -> BinaryIO:
+        """The file, of which a header is read without the rest."""
+        return self.path.open("rb")
 
     def exists(self) -> bool:
         """Whether there is such a file."""

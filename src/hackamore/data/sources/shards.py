@@ -15,7 +15,7 @@ from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
 from hackamore.data.pairs import HINT_COLUMNS, PICTURE_COLUMNS, TEXT_COLUMNS, first_of, seed_of
 from hackamore.data.sources.fetch import fetch
-from hackamore.data.sources.item import OWN, SUFFIXES, File, Item, Part, caption_of, kind_of, stem_of
+from hackamore.data.sources.item import OWN, SUFFIXES, File, Item, Part, caption_of, kind_of
 
 MOST_SHARDS = 100_000
 TEXTS = (".txt", ".text", ".caption")
@@ -159,7 +159,7 @@ def _item(path: Path, key: str, members: Members, kinds: Sequence[str], hint: st
     text = next((members[rest] for rest in TEXTS if rest in members), None)
     caption = caption_of(first_of(row, TEXT_COLUMNS)) if text is None else caption_of(_decoded(path, text))
     attributes = row.get("attributes") if isinstance(row.get("attributes"), dict) else None
-    return Item(stem_of(f"{key}."), picture, hints, caption, seed_of(row), members.get(".people.json"), attributes)
+    return Item(key.rpartition("/")[2], picture, hints, caption, seed_of(row), members.get(".people.json"), attributes)
 
 
 def _row(path: Path, key: str, part: Part | None) -> dict[str, Any]:

@@ -1,0 +1,365 @@
+"""Data sets as training uses them: hints by kind, mirrored and kept; caches that survive a kill; fair draws."""
+
+import json
+import os
+import signal
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hackamore.annotators.canny import Canny
+from hackamore.core.errors import HackamoreError
+from hackamore.core.image import load_picture
+from hackamore.data.cache import stamps
+from hackamore.data.dataset import open_dataset
+from hackamore.data.pairs import read_pairs
+from hackamore.data.settings import DataSettings
+from hackamore.data.shelf import Shelf
+from hackamore.data.worlds import write_worlds
+from hackamore.training.caches import latents_of, reader_key, texts_of
+from hackamore.training.draws import Draws
+from tests import transformer_models
+
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worlds")
+    return write_worlds(folder, 10, 64, seed=40, hints=("seg", "normal", "pose"), workers=1, people=1.0)
+
+
+def opened(folder, kinds, **told):
+    return open_dataset(DataSettings(path=str(folder), **told), kinds, SIZE)
+
+
+def test_each_kind_of_a_world_comes_from_where_it_is_best_known(worlds):
+    data = opened(worlds, ["seg", "normal", "pose", "canny"])
+    name = f"{data.items[3].stem}.png"
+    for kind in ("seg", "normal"):
+        assert np.array_equal(data.hint(3, kind=kind), load_picture(worlds / kind / name))
+    apart = np.abs(data.hint(3, kind="pose").astype(int) - load_picture(worlds / "pose" / name)).max(axis=2) > 8
+    assert apart.mean() < 0.005  # drawn anew from key points, which are written with three digits
+    made = Canny(density=0.095)(data.picture(3))
+    assert np.array_equal(data.hint(3, kind="canny"), made)
+    example = data.example(3)
+    assert (example.caption, example.attributes) == (data.captions[3], data.items[3].attributes)
+    assert set(example.given) == {"seg", "normal", "pose"}
+    assert len(example.people.people) > 0
+    with pytest.raises(HackamoreError, match="no such hints"):
+        data.hint(3, kind="depth")
+
+
+def test_the_index_is_not_taken_for_hints_of_another_kind(worlds):
+    assert opened(worlds, ["softedge"]).makings["softedge"].kind == "softedge"
+    with pytest.raises(HackamoreError, match="has no softedge hints"):
+        opened(worlds, ["softedge"], annotate=False)
+    assert "seg" in opened(worlds, ["seg"]).given
+    with pytest.raises(HackamoreError, match="no hints are made"):
+        opened(worlds, ["seg"], parameters={"density": 0.1})
+
+
+def test_a_mirrored_variant_is_the_mirror_of_the_plain_one(worlds):
+    data = opened(worlds, ["seg", "normal", "pose", "canny"], flip=True, crops=2)
+    assert data.variants == 4
+    for crop in range(2):
+        plain, turned = crop, crop + 2
+        assert np.array_equal(data.picture(1, turned), data.picture(1, plain)[:, ::-1])
+        assert np.array_equal(data.hint(1, turned, "seg"), data.hint(1, plain, "seg")[:, ::-1])
+        normal, other = data.hint(1, plain, "normal")[:, ::-1].astype(int), data.hint(1, turned, "normal").astype(int)
+        known = cv2.erode((normal.max(axis=2) > 190).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+        wanted = np.stack([255 - normal[..., 0], normal[..., 1], normal[..., 2]], axis=2)
+        assert known.mean() > 0.2
+        assert np.abs(other - wanted)[known].max() <= 2
+        pose = data.hint(1, turned, "pose")
+        assert (pose.any(axis=2) == data.hint(1, plain, "pose")[:, ::-1].any(axis=2)).mean() > 0.97
+        assert not np.array_equal(pose, data.hint(1, plain, "pose")[:, ::-1])
+        assert np.array_equal(data.hint(1, turned, "canny"), Canny(density=0.095)(data.picture(1, turned)))
+
+
+def test_drawn_poses_without_key_points_are_not_mirrored(worlds, tmp_path):
+    rows = (worlds / "metadata.jsonl").read_text()
+    (tmp_path / "metadata.jsonl").write_text(rows)
+    for part in ("pictures", "pose"):
+        (tmp_path / part).symlink_to(worlds / part)
+    assert opened(tmp_path, ["pose"]).hint(0).any()
+    with pytest.raises(HackamoreError, match="cannot be mirrored"):
+        opened(tmp_path, ["pose"], flip=True)
+
+
+def test_hints_that_are_kept_are_made_once(worlds, tmp_path, monkeypatch):
+    told = {"annotate": True, "parameters": {"density": [0.02, 0.2]}, "cache_hints": True, "cache": tmp_path / "kept"}
+    first = opened(worlds, ["canny"], **told)
+    made = [first.hint(place, u=(0.9, 0.1)) for place in range(3)]
+    assert np.array_equal(made[0], Canny(density=0.11)(first.picture(0)))
+    monkeypatch.setattr(Canny, "__call__", None)
+    again = opened(worlds, ["canny"], **told)
+    assert all(np.array_equal(again.hint(place), hint) for place, hint in enumerate(made))
+    with pytest.raises(TypeError):
+        again.hint(3)
+
+
+def test_examples_are_held_back_by_name(worlds):
+    data = opened(worlds, ["seg"])
+    training, probe = data.held_back(3)
+    assert len(training) == 7
+    assert {item.stem for item in training.items} | {item.stem for item in probe.items} == {i.stem for i in data.items}
+    fewer = data.subset(range(9)).held_back(3)[1]
+    assert len({item.stem for item in fewer.items} & {item.stem for item in probe.items}) >= 2
+    with pytest.raises(HackamoreError, match="cannot be held back"):
+        data.held_back(10)
+
+
+def test_the_key_is_of_the_contents_alone(worlds, tmp_path, monkeypatch):
+    data = opened(worlds, ["seg"])
+    monkeypatch.chdir(worlds.parent)
+    assert opened(worlds.name, ["canny"]).key == data.key
+    pairs, others = read_pairs(worlds), read_pairs(worlds.name)
+    assert stamps([pair.picture for pair in pairs]) == stamps([pair.picture for pair in others])
+    assert opened(worlds, ["seg"], crops=2).key != data.key
+    assert open_dataset(DataSettings(path=str(worlds)), ["seg"], (32, 32)).key != data.key
+    changed = tmp_path / "pictures"
+    changed.mkdir()
+    for item in data.items:
+        (changed / f"{item.stem}.png").write_bytes(item.picture.read())
+    copied = opened(tmp_path, ["canny"], captions="empty")
+    assert copied.key == data.key
+    Image.fromarray(255 - data.picture(0)).save(changed / f"{data.items[0].stem}.png")
+    assert opened(tmp_path, ["canny"], captions="empty").key != data.key
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Pictures of two aspect ratios, alone."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(40):
+        size = (48, 96, 3) if number % 3 == 0 else (64, 64, 3)
+        picture = np.random.default_rng(number).integers(0, 256, size, dtype=np.uint8)
+        Image.fromarray(picture).save(folder / f"{number:03d}.png")
+        (folder / f"{number:03d}.txt").write_text(f"a picture, number {number % 7}")
+    return folder
+
+
+def photo_set(folder, **told):
+    settings = DataSettings(path=str(folder), buckets=True, **told)
+    return open_dataset(settings, ["canny"], SIZE, multiple=16)
+
+
+class Counting:
+    """A base that counts what it encodes."""
+
+    def __init__(self, base):
+        self.base, self.pictures, self.captions = base, 0, 0
+
+    def __getattr__(self, name):
+        return getattr(self.base, name)
+
+    def encode(self, pictures):
+        self.pictures += len(pictures)
+        return self.base.encode(pictures)
+
+    def encode_text(self, prompts, **told):
+        self.captions += len([prompt for prompt in prompts if prompt])
+        return self.base.encode_text(prompts, **told)
+
+
+def test_cached_latents_are_those_of_the_pictures(photos, sd1, tmp_path):
+    data = photo_set(photos, flip=True)
+    assert len(data.groups) == 2
+    told = []
+    kept = latents_of(data, sd1, "no", tmp_path / "cache", progress=lambda *now: told.append(now), rows=16)
+    assert told[-1] == (80, 80)
+    free = latents_of(data, sd1)
+    for group in data.groups:
+        places, variants = group[[0, 3, 5, 1]], np.array([0, 1, 1, 0])
+        read = kept.read(places, variants)
+        assert read.dtype == torch.float32
+        torch.testing.assert_close(read, free.read(places, variants), atol=2e-3, rtol=2e-3)
+        picture = torch.from_numpy(data.picture(int(places[1]), 1)).permute(2, 0, 1)[None] / 127.5 - 1
+        torch.testing.assert_close(read[1:2], sd1.encode(picture), atol=2e-3, rtol=2e-3)
+
+
+def test_only_new_pictures_are_encoded_and_never_by_path(photos, sd1, tmp_path, monkeypatch):
+    base = Counting(sd1)
+    latents_of(photo_set(photos), base, "no", tmp_path / "cache")
+    assert base.pictures == 40
+    training, _ = photo_set(photos).held_back(8)
+    latents_of(training, base, "no", tmp_path / "cache")
+    monkeypatch.chdir(photos.parent)
+    latents_of(photo_set("photos"), base, "no", tmp_path / "cache")
+    photos.rename(photos.parent / "moved")
+    latents_of(photo_set(photos.parent / "moved"), base, "no", tmp_path / "cache")
+    assert base.pictures == 40
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(photos.parent / "moved" / "001.png")
+    latents_of(photo_set("moved"), base, "no", tmp_path / "cache")
+    assert base.pictures == 41
+    latents_of(photo_set("moved"), base, "bf16", tmp_path / "cache")
+    assert base.pictures == 81
+
+
+def forked(work):
+    """Do ``work`` in a process of its own and return how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        torch.set_num_threads(1)  # threads of the parent are not here
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_kill_9_in_the_middle_of_caching_costs_the_rest_alone(photos, sd1, tmp_path):
+    class Mortal(Counting):
+        def encode(self, pictures):
+            if self.pictures:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().encode(pictures)
+
+    data = photo_set(photos)
+    ended = forked(lambda: latents_of(data, Mortal(sd1), "no", tmp_path / "cache", rows=8))
+    assert os.WTERMSIG(ended) == signal.SIGKILL
+    (shard,) = (tmp_path / "cache" / "latents").rglob("*.safetensors")
+    torn = shard.with_name("torn.safetensors")
+    torn.write_bytes(shard.read_bytes()[:1000])
+    base = Counting(sd1)
+    kept = latents_of(data, base, "no", tmp_path / "cache", rows=8)
+    assert base.pictures == 40 - min(16, len(data.groups[0]))
+    assert not torn.exists()
+    for group in data.groups:
+        torch.testing.assert_close(kept.read(group), latents_of(data, sd1).read(group), atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["sdxl", "meadow"])
+def test_texts_are_those_of_the_captions_each_kept_once(name, request, tmp_path):
+    plain = request.getfixturevalue(name)
+    base = Counting(plain)
+    captions = ["a red circle", "(a blue square) at noon:1.3", "a red circle", "", " ".join(["mountains"] * 100)]
+    sizes = [(64, 64), (64, 64), (96, 48), (64, 64), (64, 64)]
+    kept = texts_of(captions, base, tmp_path, sizes=sizes)
+    assert base.captions == 3
+    free = texts_of(captions, plain, None, sizes=sizes)
+    assert texts_of(captions[1:3], base, tmp_path).read([1]).tokens.equal(kept.read([0]).tokens)
+    assert base.captions == 3
+    read, wanted = kept.read([0, 1, 2, 3, 4]), free.read([0, 1, 2, 3, 4])
+    torch.testing.assert_close(read.tokens, wanted.tokens, atol=1e-2, rtol=1e-2)
+    assert list(read.added) == list(plain.encode_text([""]).added)
+    told = plain.encode_text(["a red circle"], size=(96, 48))
+    torch.testing.assert_close(read.tokens[2:3], told.tokens, atol=1e-2, rtol=1e-2)
+    for part, value in told.added.items():
+        torch.testing.assert_close(read.added[part][2:3].float(), value.float(), atol=1e-2, rtol=1e-2)
+    assert read.tokens.shape[1] == kept.empty.tokens.shape[1] == plain.encode_text([""]).tokens.shape[1]
+    torch.testing.assert_close(kept.empty_at([0, 2]).tokens, plain.encode_text(["", ""]).tokens)
+    assert not torch.equal(read.tokens[0], read.tokens[1])
+
+
+@pytest.mark.parametrize("family", ["sd3", "flux"])
+def test_texts_of_transformers_are_kept_with_what_else_they_are_told(family, tmp_path):
+    write = transformer_models.write_flux if family == "flux" else transformer_models.write_sd3
+    told = {} if family == "flux" else {"shape": transformer_models.SD3}
+    base = transformer_models.load(write(tmp_path / "base", **told))
+    kept = texts_of(["a red circle", "mountains"], base, tmp_path / "cache")
+    wanted = base.encode_text(["mountains", "a red circle"])
+    read = kept.read([1, 0])
+    torch.testing.assert_close(read.tokens, wanted.tokens, atol=1e-2, rtol=1e-2)
+    assert set(read.added) == set(wanted.added)
+    for part, value in wanted.added.items():
+        torch.testing.assert_close(read.added[part], value, atol=1e-2, rtol=1e-2)
+
+
+def test_another_text_encoder_is_another_cache(sd1, sdxl, meadow):
+    assert len({reader_key(base) for base in (sd1, sdxl, meadow)}) == 3
+
+
+def test_numbers_too_large_for_fp16_are_kept_whole(tmp_path):
+    shelf = Shelf(tmp_path)
+    rows = torch.tensor([[1.0, 70000.0], [-3e6, 2.0]])
+    shelf.fill(["a", "b"], [[0, 1]], lambda places: {"x": rows[places]})
+    assert torch.equal(torch.stack([row["x"] for row in Shelf(tmp_path).read(["b", "a"])]), rows[[1, 0]])
+
+
+def test_two_shelves_of_one_folder_see_what_the_other_wrote(tmp_path):
+    made = []
+
+    def make(places):
+        made.extend(places)
+        return {"x": torch.tensor(places, dtype=torch.float32)[:, None]}
+
+    one, other = Shelf(tmp_path), Shelf(tmp_path)
+    one.fill(["a", "b", "a"], [[0, 1, 2]], make)
+    assert sorted(made) == [0, 1]
+    other.look()
+    other.fill(["b", "a"], [[0, 1]], make)
+    assert len(made) == 2
+
+
+GROUPS = [np.array([0, 3, 4, 7, 9, 10, 11]), np.array([1, 2, 5]), np.array([6]), np.array([8, 12, 13, 14])]
+COUNT = sum(map(len, GROUPS))
+
+
+@pytest.mark.parametrize("batch", [1, 4, 6])
+def test_every_item_comes_once_an_epoch_of_its_group_and_groups_in_proportion(batch):
+    streams = {k: [] for k in range(len(GROUPS))}
+    for step in range(2 * COUNT):
+        places = Draws(5, step, batch).places(GROUPS).tolist()
+        (group,) = {k for k, members in enumerate(GROUPS) if set(places) <= set(members.tolist())}
+        streams[group] += places
+        for k, members in enumerate(GROUPS):
+            share = len(members) / COUNT
+            assert abs(len(streams[k]) / batch - (step + 1) * share) <= 1 + share * len(GROUPS)
+    for k, members in enumerate(GROUPS):
+        epochs = np.array(streams[k]).reshape(2 * batch, len(members))
+        assert (np.sort(epochs, axis=1) == members).all()
+    assert len({tuple(epoch) for epoch in np.array(streams[0]).reshape(-1, 7).tolist()}) > 1
+
+
+def test_places_are_a_pure_function_of_seed_and_step_and_shared_by_processes():
+    wanted = {step: Draws(7, step, 4).places(GROUPS) for step in range(40)}
+    for step in (39, 0, 17, 17):
+        assert torch.equal(Draws(7, step, 4).places(GROUPS), wanted[step])
+        shares = [Draws(7, step, 4, rank, 2) for rank in (1, 0)]
+        assert torch.equal(torch.cat([share.places(GROUPS) for share in shares[::-1]]), wanted[step])
+        noise = [share.normal(2) for share in shares[::-1]]
+        assert torch.equal(torch.cat(noise), Draws(7, step, 4).normal(2))
+    assert any(not torch.equal(Draws(8, step, 4).places(GROUPS), places) for step, places in wanted.items())
+
+
+def test_one_group_is_drawn_as_indices_are():
+    group = [np.arange(12)]
+    assert all(torch.equal(Draws(3, s, 5).places(group), Draws(3, s, 5).indices(12)) for s in range(30))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_two_processes_give_the_batches_of_one(photos, tmp_path):
+    """Real processes: each opens the data, draws its share of the same steps, and reads it."""
+
+    def share(rank):
+        told = drawn(photo_set(photos, flip=True), rank, 2)
+        (tmp_path / f"{rank}.json").write_text(json.dumps(told))
+
+    assert [forked(lambda rank=rank: share(rank)) for rank in range(2)] == [0, 0]
+    shares = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    for whole, *parts in zip(drawn(photo_set(photos, flip=True), 0, 1), *shares, strict=True):
+        assert whole == [example for part in parts for example in part]
+        assert len({tuple(size) for _, _, size in whole}) == 1
+
+
+def drawn(data, rank, processes):
+    """What a process sees in twelve steps: fingerprint, sum of the hint, size of each example."""
+    steps = []
+    for step in range(12):
+        draws = Draws(1, step, 4, rank, processes)
+        places, u = draws.places(data.groups).tolist(), draws.uniform(3).tolist()
+        variants = [int(row[0] * data.variants) for row in u]
+        steps.append(
+            [
+                [data.fingerprint(p, v), int(data.hint(p, v, u=row[1:]).sum()), list(data.sizes[p])]
+                for p, v, row in zip(places, variants, u, strict=True)
+            ]
+        )
+    return steps
