@@ -49,7 +49,7 @@ def run(
         told["init"] = told.pop("control.init")
     stage = read_stage(config, {**told, **dict(option(text) for text in setting or ())})
     if check:
-        _check(stage)
+        _check(stage, quiet)
         return
     from hackamore.training.run import run_stage
 
@@ -66,16 +66,18 @@ def _stage_of(config: Path) -> str:
         return "control"
 
 
-def _check(stage: Any) -> None:
+def _check(stage: Any, quiet: bool) -> None:
     """Print what the dry run found; problems are an error."""
     from hackamore.core.errors import HackamoreError
     from hackamore.training.control_stage import ControlStage
 
     if not isinstance(stage, ControlStage):
         raise HackamoreError("only the data of controls is checked", received=stage.stage, expected="control")
+    from hackamore.cli.show import progress_bar
     from hackamore.training.dry import dry_run
 
-    report = dry_run(stage)
+    with progress_bar("opening pairs") as show:
+        report = dry_run(stage, None if quiet else show)
     for line in report.lines():
         print(line)
     if report.problems:

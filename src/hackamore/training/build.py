@@ -131,7 +131,7 @@ def _probe(form: Any, stage: ControlStage, held: Held, objective: Objective) -> 
             for number, kind in enumerate(stage.kinds)
             for group in encoded(base, examples, kind, number if len(stage.kinds) > 1 else None, precision)
         ]
-        return Gain(form.predict, objective, groups, base.scheduler_config, [form], precision=precision, seed=seed)
+        return Gain(form.predict, objective, groups, [form], precision=precision, seed=seed)
 
     return Probe(
         base,

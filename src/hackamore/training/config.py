@@ -17,7 +17,7 @@ Stage = AutoencoderStage | BaseStage | ControlStage | InspectorStage | ReaderSta
 _ADAPTER: TypeAdapter[Stage] = TypeAdapter(Annotated[Stage, Field(discriminator="stage")])
 
 
-def read_stage(path: Path | str | None = None, told: Mapping[str, Any] | None = None) -> Stage:
+def read_stage(path: Path | str | None = None, told: Mapping[str, Any] | None = None) -> Any:
     """The stage that a TOML file describes; without one, the training of a control.
 
     ``told`` wins over the file: dotted names (``run.steps``, ``data.path``) → values; those that are None are left
@@ -25,12 +25,16 @@ def read_stage(path: Path | str | None = None, told: Mapping[str, Any] | None = 
     """
     tables = {} if path is None else _read(Path(path))
     where = "the options" if path is None else str(path)
-    tables.setdefault("stage", "control")
     for name, value in (told or {}).items():
         if value is not None:
             _put(tables, name, value, where)
+    return stage_from(tables, where)
+
+
+def stage_from(tables: Mapping[str, Any], where: str) -> Any:
+    """The stage that ``tables`` describe; ``where`` they come from is told in errors."""
     try:
-        return _ADAPTER.validate_python(tables)
+        return _ADAPTER.validate_python({"stage": "control", **tables})
     except ValidationError as error:
         raise _sentence(error, where, tables) from error
 
@@ -80,7 +84,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _sentence(error: ValidationError, where: str, tables: Mapping[str, Any]) -> HackamoreError:
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != tables.get("stage")]
+    place = [str(part) for part in first["loc"] if part != tables.get("stage", "control")]
     missing = first["type"] == "missing"
     option_of = {"data": "--data", "kind": "--kind", "output": "--out"}.get(place[-1] if place else "")
     return HackamoreError(

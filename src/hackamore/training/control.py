@@ -137,10 +137,9 @@ class ControlTask(Task):
             for example in self.shown[:SHOWN]:
                 size = (example.picture.shape[1], example.picture.shape[0])
                 hint = example.hint(kind, {})
-                told = {"size": size, "steps": SHOWN_STEPS, "seed": 0}
                 unit = self.form.unit(to_hint([hint]), kind)
                 on, off = (
-                    generate(self.base, example.caption, controls=units, **told).images[0].pixels
+                    generate(self.base, example.caption, controls=units, size=size, steps=SHOWN_STEPS).images[0].pixels
                     for units in ([unit], [])
                 )
                 columns.append(Column(hint, on, off, example.picture, example.caption))
