@@ -3,12 +3,13 @@
 Both train on the same base (Meadow), the same pairs and the same cores, in a process of their own that starts with
 nothing cached. Whenever one has written a checkpoint it is frozen (SIGSTOP) while the checkpoint is probed, by the same
 code for both: same held-out worlds, seeds and steps. Seconds are those since the process began, without the frozen
-ones: loading, encoding and saving count. Peak memory is the process's high-water mark. The curves go to a JSON file;
+ones: loading, encoding and saving count; processor seconds, which a busy machine hardly changes, stand beside them and
+decide when the peer is stopped. Peak memory is the process's high-water mark. The curves go to a JSON file;
 those that are there are kept, and a run that was cut off begins anew.
 
 The peer's script is run unchanged, as published: batch 4, constant learning rate, fp32, checkpoints by its own option.
 It is not part of this repository, nor is the small stand-in for ``torchvision.transforms`` that it needs on machines
-where torchvision does not import. It is stopped at ``--stop-at`` times the seconds that ours needed.
+where torchvision does not import. It is stopped at ``--stop-at`` times what ours needed.
 
 python benchmarks/time_to_control.py --data WORLDS --kind seg --side ours --seed 0
 python benchmarks/time_to_control.py --data WORLDS --kind seg --side peer --lr 1e-5 --script FILE --stand-in FOLDER
@@ -235,8 +236,8 @@ def time_to(points: list[dict[str, Any]], target: float, key: str = "seconds") -
 
 
 def limit(curves: Mapping[str, Any], told: argparse.Namespace) -> float | None:
-    """Seconds after which the peer is stopped: so many times the median of ours with nothing but defaults."""
-    ours = [one["seconds_to_target"] for one in curves.values() if one["kind"] == told.kind and one["usual"]]
+    """Processor seconds after which the peer is stopped: so many times the median of ours with all defaults."""
+    ours = [one["cpu_to_target"] for one in curves.values() if one["kind"] == told.kind and one["usual"]]
     known = sorted(seconds for seconds in ours if seconds is not None)
     return told.stop_at * known[len(known) // 2] if known else None
 
@@ -268,7 +269,7 @@ def follow(told: argparse.Namespace, name: str, curves: Mapping[str, Any]) -> di
             print(f"{name}: {json.dumps(points[-1])}  peak {run.peak:.0f} MiB", flush=True)
             shutil.rmtree(path.parent) if path.is_dir() else path.unlink()
             reached = (row["normalised"] or 0.0) >= told.target
-            if (most is not None and seconds > most) or (reached and told.side == "peer"):
+            if (most is not None and run.work > most) or (reached and told.side == "peer"):
                 break
     usual = told.side == "ours" and not told.set and told.label is None
     return {
@@ -278,7 +279,6 @@ def follow(told: argparse.Namespace, name: str, curves: Mapping[str, Any]) -> di
         "seconds_to_target": time_to(points, told.target),
         "cpu_to_target": time_to(points, told.target, "cpu"),
         "samples_to_target": time_to(points, told.target, "samples"),
-        "stopped_after": points[-1]["seconds"] if points else None,
     }  # fmt: skip
 
 

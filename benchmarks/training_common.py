@@ -22,6 +22,7 @@ def config(
     data: Path,
     kind: str | Sequence[str],
     output: Path,
+    /,
     size: tuple[int, int] | None = None,
     **tables: Mapping[str, Any],
 ) -> str:
@@ -107,7 +108,7 @@ def best_of(output: Path) -> dict[str, Any] | None:
     return {"step": max(known)[1], "normalised": max(known)[0]} if known else None
 
 
-def train(base: Path | str, data: Path, kind: str, output: Path, **told: Any) -> None:
+def train(base: Path | str, data: Path, kind: str, output: Path, /, **told: Any) -> None:
     """Run a configuration in this process, without watchers and probes; ``run={"ema": None}`` is understood."""
     from hackamore.training.config import read_stage
     from hackamore.training.trainer import train as run_training

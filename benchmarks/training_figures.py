@@ -67,11 +67,19 @@ def time_page(curves: Curves, docs: Path) -> list[str]:
     for kind in dict.fromkeys(one["kind"] for one in curves.values()):
         own = {name: one for name, one in curves.items() if one["kind"] == kind}
         usual = [one for one in own.values() if one["usual"]]
-        known = [one["cpu_to_target"] for one in usual if one["cpu_to_target"] is not None]
-        ours = median(known) if known else None
+        ours = {key: _median([one[f"{key}_to_target"] for one in usual]) for key in ("seconds", "cpu")}
         target = next(iter(own.values()))["target"]
         lines += [f"### {kind}, to a normalised control fidelity of {target:g}", ""]
-        head = ["run", "seconds", "processor seconds", "times ours", "samples", "peak MiB", "best reached"]
+        head = [
+            "run",
+            "seconds",
+            "times ours",
+            "processor seconds",
+            "times ours",
+            "samples",
+            "peak MiB",
+            "best reached",
+        ]
         compared = {name: one for name, one in own.items() if one["label"] is None}
         lines += table(head, [_time_row(name, one, ours) for name, one in compared.items()])
         changed = {one["label"]: one for one in own.values() if one["label"] is not None}
@@ -82,16 +90,20 @@ def time_page(curves: Curves, docs: Path) -> list[str]:
     return [*lines, f"![Control fidelity over time]({CURVES})", ""]
 
 
-def _time_row(name: str, one: Mapping[str, Any], ours: float | None) -> list[str]:
-    cpu, last = one["cpu_to_target"], one["points"][-1]["cpu"] if one["points"] else None
-    if cpu is not None:
-        reached = [number(one["seconds_to_target"], 0), number(cpu, 0)]
-        ratio = number(cpu / ours if ours else None)
-    else:
-        reached = [f"more than {number(one['stopped_after'], 0)}", f"more than {number(last, 0)}"]
-        ratio = f"more than {number(last / ours)}" if ours and last else "–"
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def _time_row(name: str, one: Mapping[str, Any], ours: Mapping[str, float | None]) -> list[str]:
+    cells = []
+    for key in ("seconds", "cpu"):
+        reached, own = one[f"{key}_to_target"], ours[key]
+        value = one["points"][-1][key] if reached is None and one["points"] else reached
+        more = "more than " if reached is None else ""
+        cells += [more + number(value, 0), more + number(value / own if value is not None and own else None)]
     best = max((point["normalised"] or 0.0 for point in one["points"]), default=None)
-    return [name, *reached, ratio, number(one["samples_to_target"], 0), number(one["peak_mib"], 0), number(best)]
+    return [name, *cells, number(one["samples_to_target"], 0), number(one["peak_mib"], 0), number(best)]
 
 
 def plot(path: Path, curves: Curves) -> None:
