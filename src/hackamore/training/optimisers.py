@@ -36,7 +36,13 @@ def make_optimiser(groups: list[dict[str, Any]], run: RunSettings) -> torch.opti
             told, lr=run.lr, weight_decay=decay, scale_parameter=False, relative_step=False
         )
         return made
-    return torch.optim.SGD(told, lr=run.lr, momentum=run.betas[0], weight_decay=decay, fused=_fuses(told))
+    return torch.optim.SGD(
+        told, lr=run.lr, momentum=run.betas[0], weight_decay=decay, fused=_fuses(told) and not _sharded(told)
+    )
+
+
+def _sharded(groups: list[dict[str, Any]]) -> bool:
+    return any(hasattr(weight, "placements") for group in groups for weight in group["params"])
 
 
 def _fuses(groups: list[dict[str, Any]]) -> bool:

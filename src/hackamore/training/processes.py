@@ -82,16 +82,23 @@ class Processes:
         return made
 
     @contextmanager
-    def gathered(self, task: Any) -> Iterator[None]:
-        """Inside, the weights of ``task`` are whole on every process; all must enter and leave."""
-        if not self.shards:
-            yield
-            return
-        task.unshard()
+    def gathered(self, task: nn.Module) -> Iterator[None]:
+        """Inside, the weights of ``task`` are whole on the main process, which must not train; all enter and leave."""
+        places = [(module, name) for module in task.modules() for name in module._parameters] if self.shards else []
+        sharded: list[tuple[nn.Module, str, Any]] = [
+            (module, name, module._parameters[name]) for module, name in places
+        ]
+        made: dict[int, nn.Parameter] = {}
+        for module, name, weight in sharded:
+            if hasattr(weight, "full_tensor") and id(weight) not in made:
+                whole = weight.full_tensor().detach()
+                made[id(weight)] = nn.Parameter(whole if self.main else whole.new_empty(0), weight.requires_grad)
+            module._parameters[name] = made.get(id(weight), weight)
         try:
             yield
         finally:
-            task.reshard()
+            for module, name, weight in sharded:
+                module._parameters[name] = weight
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over all processes; every process must ask."""
