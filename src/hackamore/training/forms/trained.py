@@ -198,4 +198,5 @@ def _unheard(network: Any) -> tuple[str, ...]:
     if net is None or len(getattr(net, "single_transformer_blocks", ())):
         return ()
     last = f"transformer_blocks.{len(net.transformer_blocks) - 1}."
-    return tuple(f"{last}{part}." for part in ("attn.to_add_out", "ff_context", "norm2_context"))
+    parts = ("attn.add_q_proj", "attn.norm_added_q", "attn.to_add_out", "ff_context", "norm2_context")
+    return tuple(f"{last}{part}." for part in parts)
