@@ -36,7 +36,7 @@ def stage_from(tables: Mapping[str, Any], where: str) -> Any:
     try:
         return _ADAPTER.validate_python({"stage": "control", **tables})
     except ValidationError as error:
-        raise _sentence(error, where, tables) from error
+        raise _sentence(error, where) from error
 
 
 def option(text: str) -> tuple[str, Any]:
@@ -82,9 +82,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise HackamoreError(f"{path} is not TOML", received=str(error)) from error
 
 
-def _sentence(error: ValidationError, where: str, tables: Mapping[str, Any]) -> HackamoreError:
+def _sentence(error: ValidationError, where: str) -> HackamoreError:
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != tables.get("stage", "control")]
+    place = [str(part) for part in first["loc"]][len(first["loc"]) > 1 :]  # without the stage, which comes first
     missing = first["type"] == "missing"
     option_of = {"data": "--data", "kind": "--kind", "output": "--out"}.get(place[-1] if place else "")
     return HackamoreError(
