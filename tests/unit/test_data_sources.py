@@ -178,6 +178,54 @@ def test_the_first_sub_folder_or_column_that_is_told_is_taken(tmp_path):
     assert np.array_equal(data.hint(1), data.picture(1))
 
 
+def test_hints_may_lie_below_the_pictures(tmp_path):
+    files(tmp_path, ".", "canny", captions=True)
+    data = open_dataset(DataSettings(path=str(tmp_path)), ["canny"], (40, 40))
+    assert len(data) == COUNT
+    assert np.array_equal(data.hint(0), 255 - data.picture(0))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_split_of_a_table_is_chosen(tmp_path, saved):
+    parts = {
+        split: datasets.Dataset.from_dict(
+            {"image": [{"bytes": picture, "path": None}], "caption": [split]},
+            features=datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")}),
+        )
+        for split, (_, picture, *_) in zip(("train", "test"), EXAMPLES[:2], strict=True)
+    }
+    if saved:
+        datasets.DatasetDict(parts).save_to_disk(tmp_path)
+    else:
+        for split, part in parts.items():
+            part.to_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
+    for split in parts:
+        data = open_dataset(DataSettings(path=str(tmp_path), split=split), ["canny"], SIZE)
+        assert (data.captions, data.items[0].stem) == ([split], "00000000")
+
+
+def test_a_kind_named_member_or_column_is_the_hint_of_that_kind(tmp_path):
+    shard(tmp_path / "a.tar", EXAMPLES, "depth")
+    assert set(open_dataset(DataSettings(path=str(tmp_path / "a.tar")), ["depth"], SIZE).given) == {"depth"}
+    made = open_dataset(DataSettings(path=str(tmp_path / "a.tar")), ["canny"], SIZE)
+    assert set(made.makings) == {"canny"}
+    both = open_dataset(DataSettings(path=str(tmp_path / "a.tar")), ["canny", "depth"], (40, 40))
+    assert np.array_equal(both.hint(0, kind="depth"), 255 - both.picture(0))
+    with pytest.raises(HackamoreError, match="hints of several kinds"):
+        open_dataset(DataSettings(path=str(tmp_path / "a.tar"), hint="depth"), ["canny", "depth"], SIZE)
+
+
+def test_a_damaged_picture_and_a_hint_of_another_shape_are_named(tmp_path):
+    files(tmp_path, captions=True)
+    (tmp_path / "pictures" / "0001.png").write_bytes(EXAMPLES[1][1][:500])
+    (tmp_path / "hints" / "0002.png").write_bytes(EXAMPLES[1][2])
+    data = open_dataset(DataSettings(path=str(tmp_path)), ["circle"], SIZE)
+    with pytest.raises(HackamoreError, match=r"0001\.png is damaged"):
+        data.picture(1)
+    with pytest.raises(HackamoreError, match=r"0002\.png has another aspect ratio"):
+        data.hint(2)
+
+
 def test_pictures_alone_get_hints_from_an_annotator(tmp_path):
     for name, picture, _, text in EXAMPLES:
         (tmp_path / f"{name}.png").write_bytes(picture)

@@ -21,6 +21,12 @@ def sources_of(
     """
     if not kinds or len(set(kinds)) < len(kinds):
         raise HackamoreError("the kinds of hints are not understood", received=", ".join(kinds) or "none")
+    if settings.hint is not None and len(kinds) > 1:
+        raise HackamoreError(
+            "one name cannot tell where hints of several kinds are",
+            received=f"data.hint {settings.hint}, kinds {', '.join(kinds)}",
+            expected="sub-folders or columns that are named as the kinds",
+        )
     names = {name for item in items for name in item.hints}
     given: dict[str, str] = {}
     makings: dict[str, Making] = {}

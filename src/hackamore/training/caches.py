@@ -176,7 +176,7 @@ def autoencoder_key(base: Any) -> str:
     """A hash of what a base's autoencoder is: its weights and its configuration."""
     config = {name: value for name, value in dict(base.vae.config).items() if not name.startswith("_")}
     mine = {name: digest for name, digest in base.sha256.items() if name.startswith("vae/") or "/" not in name}
-    return _named(json.dumps([mine or _weights([base.vae]), config], sort_keys=True, default=str))
+    return _named(json.dumps([mine or _weights([base.vae]), config, str(base.vae.dtype)], sort_keys=True, default=str))
 
 
 def reader_key(base: Any) -> str:

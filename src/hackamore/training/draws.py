@@ -58,7 +58,7 @@ class Draws:
         return torch.rand(self.batch, *shape, generator=self._generator)[self._mine]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed((seed * 7_368_787 + epoch) % 2**63))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,9 @@ def paired(folder: Path, kinds: Sequence[str], hint: str | None) -> list[Item]:
             expected=f"one of {', '.join(HINT_FOLDERS)}, or data.hint naming the sub-folder",
         )
     files = {name: _files(path) for name, path in (sources | by_kind).items()}
-    return [_plain(folder, place, path, files) for place, path in sorted(_files(root).items())]
+    apart = {path for hints in files.values() for path in hints.values()}  # below the pictures' own folder they may lie
+    pictures = _files(root, apart)
+    return [_plain(folder, place, path, files) for place, path in sorted(pictures.items())]
 
 
 def alone(folder: Path) -> list[Item]:
@@ -102,12 +104,13 @@ def _read(path: Path | None) -> str | None:
         raise HackamoreError(f"the caption {path} cannot be read", received=error, expected="UTF-8 text") from error
 
 
-def _files(root: Path) -> dict[str, Path]:
-    """Path below ``root`` without ending → picture file. Two of one name are an error."""
+def _files(root: Path, apart: Collection[Path] = ()) -> dict[str, Path]:
+    """Path below ``root`` without ending → picture file, but for those ``apart``. Two of one name are an error."""
     found: dict[str, Path] = {}
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root)
-        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in inside.parts):
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.suffix.lower() not in SUFFIXES or hidden or path in apart:
             continue
         name = inside.with_suffix("").as_posix()
         if name in found:
