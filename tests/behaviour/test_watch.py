@@ -160,7 +160,7 @@ def test_the_page_is_one_file_that_looks_again_until_the_run_ends(tmp_path):
 def test_the_page_shows_curves_figures_warnings_advice_samples_and_settings(tmp_path):
     play([Page()], tmp_path, settings={"base": "meadow", "kind": "canny", "control": {"form": "xs"}, "run": {"lr": 7}})
     text = page(tmp_path)
-    assert "Training: xs for canny" in text
+    assert "Training: ControlNet-XS for canny" in text
     assert "Learned 0.62 of what is possible" in text
     assert "sudden convergence about step 240" in text
     assert WARNING in text

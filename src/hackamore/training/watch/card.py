@@ -19,7 +19,7 @@ from hackamore.training.samples import sample_files
 from hackamore.training.watch import words
 from hackamore.training.watch.curves import curves_of, write_png
 from hackamore.training.watch.private import hub_name, openly, public, without_paths
-from hackamore.training.watch.record import Record, flat
+from hackamore.training.watch.record import Record, flat, form_words
 from hackamore.training.watch.usage import config_of, pipeline_of, with_diffusers, with_hackamore
 from hackamore.training.watcher import Outcome
 
@@ -27,6 +27,15 @@ MARK = "<!-- written by hackamore train -->"
 """A README.md without it is somebody's own and is left alone."""
 KEPT = ("license", "license_name", "license_link", "language", "datasets")
 """What a user added to the front matter of an earlier card stays."""
+TAGS = {
+    "controlnet": ("controlnet",),
+    "union": ("controlnet", "controlnet-union"),
+    "xs": ("controlnet", "controlnet-xs"),
+    "control-lora": ("controlnet", "control-lora"),
+    "t2i-adapter": ("t2iadapter",),
+    "t2i-adapter-light": ("t2iadapter",),
+}
+"""By which words the hub's searches find a form."""
 COLUMNS = ("figure", "floor", "ceiling", "normalised", "gain", "captions")
 HEADS = ("figure", "floor", "ceiling", "learned", "hint gain", "captions")
 
@@ -113,7 +122,7 @@ def _front(record: Record, told: Mapping[str, Any], kept: Mapping[str, Any]) -> 
     config = config_of(record.started.output)
     fits = pipeline_of(config) is not None
     base = told["base"] if hub_name(told["base"]) else None
-    tags = ["hackamore", *(["diffusers"] if fits else []), "controlnet", "text-to-image", told["form"], *told["kinds"]]
+    tags = ["hackamore", *(["diffusers"] if fits else []), "text-to-image", *TAGS.get(told["form"], ()), *told["kinds"]]
     data = ModelCardData(
         base_model=base, library_name="diffusers" if fits else "hackamore", tags=list(dict.fromkeys(tags)), **kept
     )
@@ -121,7 +130,8 @@ def _front(record: Record, told: Mapping[str, Any], kept: Mapping[str, Any]) -> 
 
 
 def _title(told: Mapping[str, Any]) -> str:
-    what = f"{told['form']} for {', '.join(told['kinds'])}" if told["kinds"] else told["form"]
+    form = form_words(told["form"])
+    what = f"{form} for {', '.join(told['kinds'])}" if told["kinds"] else form
     return what[0].upper() + what[1:] + (f" on {told['base']}" if told["base"] else "")
 
 
@@ -131,7 +141,7 @@ def _what(record: Record, told: Mapping[str, Any]) -> str:
     last = record.last()
     found = "" if last is None else f" After {last[0]:,} steps it has {words.learned(last[1])}."
     return (
-        f"A control ({told['form']}) that steers {base} by {kinds}: the base's weights stay as they are. "
+        f"A control ({form_words(told['form'])}) that steers {base} by {kinds}: the base's weights stay as they are. "
         f"It was trained with Hackamore for {record.done:,} steps.{found}"
     )
 
@@ -139,7 +149,7 @@ def _what(record: Record, told: Mapping[str, Any]) -> str:
 def _usage(record: Record, told: Mapping[str, Any], repo: str | None) -> Iterator[str]:
     """Both snippets, run where the folder of the control is, or from the hub."""
     name = repo or record.started.output.resolve().name
-    yield "With Hackamore:"
+    yield "With Hackamore" + ("" if repo else f", where the folder `{name}` is") + ":"
     yield f"```python\n{with_hackamore(name, told['base'], told['kinds'])}\n```"
     theirs = with_diffusers(name, told["base"], record.started.output)
     if theirs is not None:
@@ -245,7 +255,7 @@ def _limits(record: Record, told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in settings.items() if name not in ("facts", "output", "track")}
+    told = {name: value for name, value in settings.items() if name not in ("facts", "output", "track", "data")}
     return _table(["setting", "value"], [[f"`{name}`", value] for name, value in flat(openly(told)).items()])
 
 

@@ -191,7 +191,7 @@ def legend(curve: Curve) -> list[tuple[str, str]]:
 def write_png(path: Path, curves: Iterable[Curve], columns: int = 2, scale: int = 2) -> None:
     """Write the charts as one PNG on white, ``columns`` beside one another, ``scale`` pixels for one of the chart's."""
     drawn = list(curves)
-    head = 40
+    head = 54
     rows = -(-len(drawn) // columns)
     sheet = Image.new("RGB", (min(columns, len(drawn)) * WIDTH * scale, rows * (HEIGHT + head) * scale), "white")
     for place, curve in enumerate(drawn):
@@ -210,11 +210,13 @@ def _draw(
 ) -> None:
     frame = Frame(curve)
     small, large = ImageFont.load_default(11 * scale), ImageFont.load_default(14 * scale)
-    pen.text(at(LEFT, -34), curve.title, fill="#22201c", font=large)
-    right = float(LEFT)
+    pen.text(at(LEFT, -48), curve.title, fill="#22201c", font=large)
+    right, line = float(LEFT), -22
     for name, text in legend(curve):
-        pen.line([at(right, -8), at(right + 12, -8)], fill=PENS[name], width=2 * scale)
-        pen.text(at(right + 16, -8), text, fill="#6d685f", font=small, anchor="lm")
+        if right + 16 + small.getlength(text) / scale > WIDTH - RIGHT:
+            right, line = float(LEFT), line + 14
+        pen.line([at(right, line), at(right + 12, line)], fill=PENS[name], width=2 * scale)
+        pen.text(at(right + 16, line), text, fill="#6d685f", font=small, anchor="lm")
         right += 28 + small.getlength(text) / scale
     for value in frame.up:
         pen.line([at(LEFT, frame.y(value)), at(WIDTH - RIGHT, frame.y(value))], fill="#e2ded5", width=scale)

@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hackamore.training.log import read_log
 from hackamore.training.samples import sample_files
-from hackamore.training.trainer import read_log
 from hackamore.training.watch.words import Row
 from hackamore.training.watcher import Outcome, Started, Watcher
+
+FORMS = {
+    "controlnet": "ControlNet",
+    "t2i-adapter": "T2I-Adapter",
+    "t2i-adapter-light": "light T2I-Adapter",
+    "xs": "ControlNet-XS",
+    "control-lora": "Control-LoRA",
+    "union": "union ControlNet",
+}
+"""The forms that are trained, as the field calls them."""
 
 
 class Record(Watcher):
@@ -81,12 +91,17 @@ class Record(Watcher):
 
 
 def named(settings: Mapping[str, Any]) -> tuple[str, str]:
-    """What is trained, and on which base, as far as the settings tell: ``("controlnet for canny", "meadow")``."""
-    form = (settings.get("control") or {}).get("form", "") if isinstance(settings.get("control"), Mapping) else ""
-    kind = settings.get("kind") or ""
+    """What is trained, and on which base, as far as the settings tell: ``("ControlNet for canny", "meadow")``."""
+    control, kind = settings.get("control"), settings.get("kind") or ""
+    form = form_words(control.get("form", "")) if isinstance(control, Mapping) else ""
     kinds = kind if isinstance(kind, str) else ", ".join(kind)
     what = f"{form} for {kinds}" if form and kinds else form or kinds or str(settings.get("stage", ""))
     return what, Path(str(settings.get("base") or "")).name
+
+
+def form_words(form: str) -> str:
+    """The field's name of a form of control."""
+    return FORMS.get(form, form)
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
