@@ -20,6 +20,7 @@ from hackamore.data.dataset import open_dataset
 from hackamore.data.settings import DataSettings
 from hackamore.data.sources import fetch as fetching
 from hackamore.data.sources.fetch import fetch
+from hackamore.data.sources.item import File, Part
 from hackamore.data.sources.layouts import find_layout
 from hackamore.data.sources.shards import expand
 
@@ -224,6 +225,18 @@ def test_a_damaged_picture_and_a_hint_of_another_shape_are_named(tmp_path):
         data.picture(1)
     with pytest.raises(HackamoreError, match=r"0002\.png has another aspect ratio"):
         data.hint(2)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+def test_the_size_of_a_picture_is_that_which_is_shown(tmp_path, ending, orientation):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.new("RGB", (40, 24), "red").save(tmp_path / f"a.{ending}", exif=exif)
+    for blob in (File(tmp_path / f"a.{ending}"), Part(tmp_path / f"a.{ending}", 0, 10_000, "a")):
+        assert blob.size == blob.picture().shape[1::-1]
+        assert blob.size == ((24, 40) if orientation in (6, 8) else (40, 24))
 
 
 def test_pictures_alone_get_hints_from_an_annotator(tmp_path):

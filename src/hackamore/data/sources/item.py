@@ -72,11 +72,17 @@ class Blob:
         """Width and height of the picture as it is shown, from its header."""
         try:
             with self.open() as file, Image.open(file) as opened:
-                turned = opened.getexif().get(_ORIENTATION) in TRANSPOSED
-                return (opened.height, opened.width) if turned else opened.size
+                return (opened.height, opened.width) if self._turned(opened) else opened.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             height, width = self.picture().shape[:2]  # names what is wrong with it
             return width, height
+
+    def _turned(self, opened: Image.Image) -> bool:
+        """Whether width and height are exchanged when it is shown."""
+        told = {"exif", "xmp", "Raw profile type exif"} & opened.info.keys()
+        if opened.format == "PNG" and not told and b"eXIf" not in self.read():
+            return False  # asked for its orientation, Pillow would decode all of it
+        return opened.getexif().get(_ORIENTATION) in TRANSPOSED
 
 
 @dataclass(frozen=True)
