@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hackamore.bases.base import Sites, Text
+from hackamore.bases.decoding import decoded
 from hackamore.bases.tokens import PATCH, pack, places_of, unpack
 from hackamore.bases.transformer_text import Encoder, flux_text, sd3_text
 from hackamore.bases.view import view_of
@@ -111,9 +112,7 @@ class TransformerBase:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Unscale, shift back and decode."""
-        shift = self.vae.config.shift_factor or 0.0
-        pictures: Tensor = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor + shift).sample
-        return pictures
+        return decoded(self.vae, latents)
 
     def words_lost(self, prompt: str) -> str:
         """What the encoder that reads most (T5 where there is one) does not see."""

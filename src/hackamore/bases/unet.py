@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hackamore.bases.base import Sites, Text
+from hackamore.bases.decoding import decoded
 from hackamore.bases.text import Encoder, read_with
 from hackamore.bases.view import view_of
 from hackamore.core.errors import HackamoreError
@@ -156,9 +157,7 @@ class UNetBase:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Unscale and decode."""
-        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
-        pictures: Tensor = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor + shift).sample
-        return pictures
+        return decoded(self.vae, latents)
 
     def predict(self, x: Tensor, t: Tensor, text: Text, residuals: Residuals | None = None) -> Tensor:
         """One forward pass; residuals are added to the skips that enter the decoder and after the mid block."""

@@ -62,8 +62,8 @@ class Reader(nn.Module):
         maps = F.pixel_shuffle(self.out(self._features(x)), 2).float()
         if inner != tuple(size):
             maps = F.interpolate(maps, size=size, mode="bilinear")
-        classes, depth, normals = maps.split([len(CLASSES), 1, 3], dim=1)
-        return Read(classes, depth[:, 0], normals)
+        count = len(CLASSES)
+        return Read(maps[:, :count], maps[:, count], maps[:, count + 1 :])
 
     def _features(self, x: Tensor) -> Tensor:
         x = self.first(self.stem(x * 2 - 1))
