@@ -85,7 +85,7 @@ def measure(told: argparse.Namespace, form: str, reward: float, probe: Any, base
     path = write(told, form, out, own)
     run(path, told.threads)
     found = probe(load_control(out, base))
-    size = sum(file.stat().st_size for file in out.glob("*.safetensors"))
+    size = max(file.stat().st_size for file in out.glob("*.safetensors"))  # one layout of several
     return {
         "form": form, "kinds": kinds_of(told, form), "reward": reward, "steps": steps, "batch": batch_of(path),
         "seed": told.seed, "seconds": round(seconds_of(out, batch_of(path))), "bytes": size, "best": best_of(out),
