@@ -21,7 +21,7 @@ from hackamore.training.task import Task
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 40), "blue": (30, 40, 200), "white": (240, 240, 240)}
 RUN = RunSettings(
-    steps=4, batch_size=2, lr=1e-3, warmup=0, ema=0.9, log_every=1, checkpoint_every=100, sample_every=100, prefetch=0
+    steps=3, batch_size=2, lr=1e-3, warmup=0, ema=0.9, log_every=1, checkpoint_every=100, sample_every=100, prefetch=0
 )
 
 

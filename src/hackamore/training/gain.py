@@ -44,7 +44,7 @@ class Mixing(Protocol):
 
 @dataclass(frozen=True)
 class Encoded:
-    """N examples of one size, ready for a loss: ``latents`` N×C×h×w, their text, and hints N×3×H×W in [0, 1].
+    """N examples of one size, ready for a loss, on the CPU: latents N×C×h×w, text, and hints N×3×H×W in [0, 1].
 
     ``kinds``: N numbers, which of a union's kinds each hint is; None for other controls.
     """
@@ -74,8 +74,9 @@ def encoded(
             continue
         height, width = some[0].picture.shape[:2]
         with torch.no_grad(), autocast(base.device, precision):
-            latents = [base.encode(to_hint(example.picture) * 2 - 1).float() for example in some]
-            text = base.encode_text([example.caption for example in some], (width, height))
+            latents = [base.encode(to_hint(example.picture) * 2 - 1).float().cpu() for example in some]
+            told = base.encode_text([example.caption for example in some], (width, height))
+        text = Text(told.tokens.cpu(), {name: value.cpu() for name, value in told.added.items()})
         hints = to_hint([example.hint(kind, {}) for example in some])
         numbers = None if number is None else torch.full((len(some),), number)
         made.append(Encoded(torch.cat(latents), text, hints, numbers))
@@ -116,13 +117,13 @@ class Gain:
 
     def _losses(self, group: Encoded, noise: Tensor, share: int, hints: Tensor) -> Tensor:
         """The losses of all examples at one timestep, example k with the hint of example ``hints[k]``."""
-        made = []
-        device = group.latents.device
+        made, device = [], self._device(group)
         for first in range(0, len(group), self.batch):
             rows = torch.arange(first, min(first + self.batch, len(group)))
             t = self._timesteps(SHARES[share], len(rows)).to(device)
-            clean, added = group.latents[rows], noise[share, rows].to(device)
-            text = Text(group.text.tokens[rows], {n: v[rows] for n, v in group.text.added.items()}, group.text.empty)
+            clean, added = group.latents[rows].to(device), noise[share, rows].to(device)
+            more = {name: value[rows].to(device) for name, value in group.text.added.items()}
+            text = Text(group.text.tokens[rows].to(device), more)
             kinds = None if group.kinds is None else group.kinds[rows].to(device)
             with autocast(device, self.precision):
                 x = self.objective.noisy(clean, added, t)
@@ -130,6 +131,10 @@ class Gain:
             wanted = self.objective.target(clean, added, t)
             made.append((found.float() - wanted.float()).square().flatten(1).mean(1))
         return torch.cat(made)
+
+    def _device(self, group: Encoded) -> torch.device:
+        """Where the networks compute."""
+        return next((p.device for network in self.networks for p in network.parameters()), group.latents.device)
 
     def _timesteps(self, share: float, count: int) -> Tensor:
         """The timestep at a share of the schedule, in the objective's own number type."""

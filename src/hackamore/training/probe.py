@@ -190,13 +190,10 @@ class _Part:
         return [self.unit_of(hints, self.kind if self.probe.union else None)]
 
     def _sampled(self, units: Callable[[Sequence[int]], list[Unit]]) -> list[Picture]:
-        """A picture for each example, examples of a size together, each with a seed of its own place."""
+        """A picture for each example, examples of a size together, always with the same seeds."""
         base, settings = self.probe.base, self.probe.settings
-        sizes: dict[tuple[int, ...], list[int]] = {}
-        for place, example in enumerate(self.examples):
-            sizes.setdefault(example.picture.shape[:2], []).append(place)
         made: dict[int, Picture] = {}
-        for (height, width), places in sizes.items():
+        for (height, width), places in self._sizes().items():
             for first in range(0, len(places), self.batch):
                 some = places[first : first + self.batch]
                 with autocast(base.device, self.probe.precision):
@@ -214,11 +211,23 @@ class _Part:
         return [made[place] for place in range(len(self.examples))]
 
     def _measured(self, pictures: Sequence[Picture]) -> tuple[float | None, float | None]:
-        """The figure of ``pictures``, and their floor."""
+        """The figure of ``pictures``, and their floor; hints are shuffled among pictures of one size."""
         readings = [self.score.read(picture) for picture in pictures]
-        shuffled = self.score.shuffled(readings, self.truths)
         figure = self.score.figure(self.score.tally(readings, self.truths).mean(0))
-        return _number(figure), None if shuffled is None else _number(self.score.figure(shuffled.mean(0)))
+        moved = []
+        for places in self._sizes().values():
+            some = [[told[place] for place in places] for told in (readings, self.truths)]
+            tallies = self.score.shuffled(*some)
+            moved += [] if tallies is None else [tallies]
+        floor = self.score.figure(np.concatenate(moved).mean(0)) if moved else None
+        return _number(figure), _number(floor)
+
+    def _sizes(self) -> dict[tuple[int, ...], list[int]]:
+        """(height, width) → the places of the examples of that size."""
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for place, example in enumerate(self.examples):
+            sizes.setdefault(example.picture.shape[:2], []).append(place)
+        return sizes
 
 
 def _unreadable(read_as: str, kind: str, examples: Sequence[Example]) -> str | None:
