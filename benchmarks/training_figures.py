@@ -34,29 +34,19 @@ def step_page(measured: Mapping[str, Any]) -> list[str]:
     """A step at full shape."""
     sides = measured["sides"]
     whole = sides.get("finetune")
-    head = [
-        "what is trained",
-        "seconds a step",
-        "processor seconds",
-        "of the fine-tune",
-        "peak GiB",
-        "of the fine-tune",
-    ]
-    rows = [
-        [
-            name,
-            number(side["step"], 1),
-            number(side["cpu"], 1),
-            number(side["cpu"] / whole["cpu"] if whole else None),
-            number(side["peak"], 1),
-            number(side["peak"] / whole["peak"] if whole else None),
-        ]
-        for name, side in sides.items()
-    ]
+    head = ["what is trained"]
+    for name in ("seconds a step", "processor seconds", "peak GiB"):
+        head += [name, "of the fine-tune"]
+    rows = []
+    for name, side in sides.items():
+        row = [name]
+        for key, places in (("step", 1), ("cpu", 1), ("peak", 2)):
+            row += [number(side[key], places), number(side[key] / whole[key] if whole else None)]
+        rows.append(row)
     words = (
         f"Stable Diffusion 1.5's full shape ({measured['machine']}). *finetune* trains the whole U-Net, *diffusers* is "
-        "the step of its `train_controlnet.py`. Each side runs in a process of its own; the ratio of time is that of "
-        "processor seconds, memory is the high-water mark of the process."
+        "the step of its `train_controlnet.py`. Each side runs in a process of its own, whose high-water mark is the peak; "
+        "processor seconds are those of all threads, which a busy machine hardly changes."
     )
     return ["## A step at full shape", "", words, "", *table(head, rows)]
 
