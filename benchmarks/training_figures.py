@@ -45,8 +45,8 @@ def step_page(measured: Mapping[str, Any]) -> list[str]:
         rows.append(row)
     words = (
         f"Stable Diffusion 1.5's full shape ({measured['machine']}). *finetune* trains the whole U-Net, *diffusers* is "
-        "the step of its `train_controlnet.py`. Each side runs in a process of its own, whose high-water mark is the peak; "
-        "processor seconds are those of all threads, which a busy machine hardly changes."
+        "the step of its `train_controlnet.py`. Each side runs in a process of its own, whose high-water mark is the "
+        "peak; processor seconds are those of all threads, which a busy machine hardly changes."
     )
     return ["## A step at full shape", "", words, "", *table(head, rows)]
 
