@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from hackamore.bases.unet import unlocked
 from hackamore.controls.adapter import Adapter, new_adapter
 from hackamore.controls.blocks import new_blocks
 from hackamore.controls.branch import Branch
@@ -39,17 +38,13 @@ def make_form(base: Any, control: ControlSettings, kinds: Sequence[str]) -> Trai
     several kinds for one that is no union, a file of another form, and settings that mean nothing for the form.
     """
     _check(base, control, kinds)
-    own = unlocked(base) if control.unlocked else base
-    beside = own if own.dtype == torch.float32 else _InFull(own)
+    beside = base if base.dtype == torch.float32 else _InFull(base)
     network = fresh(beside, control, kinds) if control.init is None else read(beside, control, kinds)
-    for part in network.modules():  # beside stood for the base only while the network was made
-        if "_bases" in vars(part):
-            part._bases = (own,)
     network.condition = kinds[0] if len(kinds) == 1 else None
     if control.init is None and control.hint_start:
         start_hint(network, control.hint_start)
     form = Inside if control.form == "xs" else Outside
-    return form(own, network, kinds, control, control.init is None)
+    return form(base, network, kinds, control, control.init is None)
 
 
 def fresh(base: Any, control: ControlSettings, kinds: Sequence[str]) -> Any:

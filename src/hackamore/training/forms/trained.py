@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.bases.base import Text
-from hackamore.bases.unet import DECODER
+from hackamore.bases.unet import DECODER, unlocked
 from hackamore.controls.adapter import Adapter
 from hackamore.controls.control import Voice
 from hackamore.controls.start import hint_layer, tune_hint
@@ -38,6 +38,10 @@ class Trained(nn.Module, ABC):
 
     def __init__(self, base: Any, network: Any, kinds: Sequence[str], settings: ControlSettings, fresh: bool) -> None:
         super().__init__()
+        base = unlocked(base) if settings.unlocked else base
+        for part in network.modules():  # it belongs to this very base, whatever stood for it while it was made
+            if "_bases" in vars(part):
+                part._bases = (base,)
         self.base, self.network, self.kinds = base, network.requires_grad_(True).train(), tuple(kinds)
         self.settings, self.fresh = settings, fresh
         self.notes: list[str] = []
