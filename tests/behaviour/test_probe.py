@@ -91,6 +91,7 @@ def test_a_probe_ranks_the_shipped_control_by_its_scale(meadow, worlds):
     assert found[1.0]["normalised"] > found[0.5]["normalised"] > found[0.0]["normalised"]
     for told in found.values():
         assert told["off"] == found[0.0]["figure"]
+        assert told["idle"] == found[0.0]["normalised"]
         assert told["ceiling"] == found[0.0]["ceiling"] > told["floor"]
         assert 0 <= told["captions"] <= 1
         assert told["gain"] is None
@@ -110,7 +111,7 @@ def test_bf16_finds_about_the_same(meadow, worlds):
 
 def test_a_kind_without_a_figure_is_probed_by_its_gain(sd1):
     probe = Probe(sd1, lambda hint, _: [], squares(3), "shape", FEW, lambda: 0.25)
-    assert probe() == dict.fromkeys(("figure", "floor", "ceiling", "normalised", "off")) | {"gain": 0.25}
+    assert probe() == dict.fromkeys(("figure", "floor", "ceiling", "normalised", "off", "idle")) | {"gain": 0.25}
     assert probe.notices == ("there is no control-fidelity figure for shape; of shape the hint gain alone is probed",)
 
 

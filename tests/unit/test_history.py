@@ -49,6 +49,11 @@ def test_patience_counts_probes_since_the_best_once_it_learns():
     assert not history.exhausted(log, None)
 
 
+def test_what_captions_alone_bring_is_not_learned():
+    assert not history.probes(rows([0.3], idle=[0.28]))[0].begun
+    assert history.probes(rows([0.4], idle=[0.28]))[0].begun
+
+
 def test_sudden_convergence_is_the_rise_that_stands_out():
     found = history.sudden(rows(SUDDEN))
     assert (found.before, found.step) == (1000, 1250)

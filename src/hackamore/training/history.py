@@ -18,7 +18,7 @@ import numpy as np
 Rows = Sequence[Mapping[str, Any]]
 
 BEGUN = 0.1
-"""Share of what is possible from which on a control counts as one that learns."""
+"""Share of what is possible beyond the control off from which on a control counts as one that learns."""
 LEAST_RISE, LEAST_GAIN = 0.005, 0.01
 """A probe is better than another by more than this: a share of what is possible; a share of the better hint gain."""
 JUMP, JUMPS = 0.15, 3.0
@@ -43,8 +43,9 @@ class Probed:
 
     @property
     def begun(self) -> bool:
-        """Whether the control has begun to learn."""
-        return self.figure >= (BEGUN if self.normalised else USED)
+        """Whether the control has begun to learn: ``BEGUN`` of the way from what captions alone bring to all."""
+        idle = max(known(self.found, "idle") or 0.0, 0.0)
+        return self.figure >= (idle + BEGUN * (1 - idle) if self.normalised else USED)
 
     def __str__(self) -> str:
         if self.normalised:

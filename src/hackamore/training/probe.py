@@ -78,10 +78,11 @@ class Probe:
     on held-back examples, ``training_gain`` that on training ones. ``batch`` pictures are sampled at once, under the
     autocast of ``precision``. ``networks`` are put into evaluation mode meanwhile.
 
-    It finds ``figure``, ``floor``, ``ceiling``, ``normalised``, ``off`` (the figure with the control off), ``gain``,
-    ``gain_training``, and ``captions``, the share of what captions say that the inspector sees, where examples are
-    worlds; None is unknown. Of a union ``normalised`` is the mean over its kinds, whose own findings are called
-    ``canny.figure`` and so on. ``notices`` say what cannot be measured, and why.
+    It finds ``figure``, ``floor``, ``ceiling``, ``normalised``, ``off`` (the figure with the control off), ``idle``
+    (that one normalised: what captions alone bring, 0.29 for Meadow's segmentation), ``gain``, ``gain_training``, and
+    where examples are worlds ``captions``, the share of what captions say that the inspector sees; None is unknown. Of
+    a union ``normalised`` and ``idle`` are means over its kinds, whose own findings are called ``canny.figure`` and so
+    on. ``notices`` say what cannot be measured, and why.
     """
 
     def __init__(
@@ -125,11 +126,11 @@ class Probe:
         return found
 
     def _figures(self) -> Found:
-        found: Found = dict.fromkeys(("figure", "floor", "ceiling", "normalised", "off"))
+        found: Found = dict.fromkeys(("figure", "floor", "ceiling", "normalised", "off", "idle"))
         each = {name: part() for name, part in self.parts.items()}
         if not self.union:
             return found | next(iter(each.values()), {})
-        for name in ("normalised", "captions"):
+        for name in ("normalised", "idle", "captions"):
             values = [value for told in each.values() if (value := told.get(name)) is not None]
             found |= {name: _number(float(np.mean(values)))} if values else {}
         for kind, row in each.items():
@@ -168,10 +169,9 @@ class _Part:
         figure, floor = self._measured(pictures)
         fixed = self._once()
         ceiling = fixed["ceiling"]
-        known = figure is not None and floor is not None and ceiling is not None
-        normalised = normalise(figure, floor, ceiling, self.score.better) if known else None  # type: ignore[arg-type]
-        found = {"figure": figure, "floor": floor, "ceiling": ceiling, "normalised": _number(normalised)}
-        found["off"] = fixed["off"]
+        normalised = self._normalised(figure, floor, ceiling)
+        found = {"figure": figure, "floor": floor, "ceiling": ceiling, "normalised": normalised}
+        found |= {"off": fixed["off"], "idle": fixed["idle"]}
         if self.worlds:
             hits = np.array([caption_hits(load_inspector(), *one) for one in zip(pictures, self.words, strict=True)])
             found["captions"] = _number(float(hits[:, 0].sum() / hits[:, 1].sum()))
@@ -182,8 +182,16 @@ class _Part:
         if self._fixed is None:
             seen = [_through(self.probe.base, example.picture, self.probe.precision) for example in self.examples]
             off = self._sampled(lambda some: [])  # noqa: ARG005
-            self._fixed = {"ceiling": self._measured(seen)[0], "off": self._measured(off)[0]}
+            (ceiling, _), (figure, floor) = self._measured(seen), self._measured(off)
+            idle = self._normalised(figure, floor, ceiling)
+            self._fixed = {"ceiling": ceiling, "off": figure, "idle": idle}
         return self._fixed
+
+    def _normalised(self, figure: float | None, floor: float | None, ceiling: float | None) -> float | None:
+        """The share of what is possible; None where one of the three is unknown."""
+        if figure is None or floor is None or ceiling is None:
+            return None
+        return _number(normalise(figure, floor, ceiling, self.score.better))
 
     def _unit(self, some: Sequence[int]) -> list[Unit]:
         hints = to_hint([self.hints[place] for place in some])
