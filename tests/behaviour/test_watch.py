@@ -19,6 +19,7 @@ from hackamore.controls.branch import new_control
 from hackamore.controls.formats.diffusers import write_branch
 from hackamore.controls.formats.t2i import write_adapter
 from hackamore.core.errors import HackamoreError
+from hackamore.training.forms.write import write_unet
 from hackamore.training.settings import RunSettings, TrackSettings
 from hackamore.training.trainer import Task, train
 from hackamore.training.watch.card import Card
@@ -151,7 +152,7 @@ def test_the_page_is_one_file_that_looks_again_until_the_run_ends(tmp_path):
     watcher.ends(300, "stopped", "stopped at step 300")
     text = page(tmp_path)
     assert 'http-equiv="refresh"' not in text
-    assert "stopped at step 300" in text
+    assert "Stopped at step 300" in text
     assert not re.search(r'(src|href)="(?!data:)', text)
     assert "http://" not in text
     assert "https://" not in text
@@ -289,7 +290,7 @@ def test_a_run_that_is_watched_is_the_run_that_is_not(tmp_path):
     alone, watched = (torch.load(tmp_path / f / "line.pt", weights_only=True) for f in ("alone", "watched"))
     assert all(torch.equal(alone[name], watched[name]) for name in alone)
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before
-    assert "all 24 steps done" in page(tmp_path / "watched")
+    assert "All 24 steps done" in page(tmp_path / "watched")
     assert (tmp_path / "watched" / "README.md").exists()
     assert not any("failed in" in line for line in (tmp_path / "watched" / "log.jsonl").read_text().splitlines())
 
@@ -314,13 +315,21 @@ def settings_of(base, output, **more):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["controlnet", "t2i-adapter"])
+@pytest.mark.parametrize("form", ["controlnet", "unlocked", "t2i-adapter"])
 def test_both_ways_to_use_it_run_as_the_card_says(tmp_path, monkeypatch, sd1, sd1_folder, form):
     output = tmp_path / "canny"
     (tmp_path / sd1_folder.name).symlink_to(sd1_folder)
-    made = new_control(sd1, "canny") if form == "controlnet" else new_adapter(sd1, "canny")
-    write = write_branch if form == "controlnet" else write_adapter
-    text = card_of(output, settings_of(sd1_folder, output, control={"form": form}), lambda folder: write(made, folder))
+    made = new_adapter(sd1, "canny") if form == "t2i-adapter" else new_control(sd1, "canny")
+    write = write_adapter if form == "t2i-adapter" else write_branch
+
+    def written(folder):
+        write(made, folder, dtype=torch.float16)  # as a finished control is stored
+        if form == "unlocked":
+            write_unet(sd1.unet, folder / "unet")
+
+    text = card_of(output, settings_of(sd1_folder, output), written)
+    assert "`diffusion_pytorch_model.safetensors`: in the layout of diffusers" in text
+    assert ("trained along" in text) == (form == "unlocked")
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save("photo.jpg")
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save("hint.png")

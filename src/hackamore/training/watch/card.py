@@ -19,6 +19,7 @@ from hackamore.training.samples import sample_files
 from hackamore.training.watch import words
 from hackamore.training.watch.curves import curves_of, write_png
 from hackamore.training.watch.private import hub_name, openly, public, without_paths
+from hackamore.training.watch.push import chosen_files
 from hackamore.training.watch.record import Record, flat, form_words
 from hackamore.training.watch.usage import config_of, pipeline_of, with_diffusers, with_hackamore
 from hackamore.training.watcher import Outcome
@@ -91,6 +92,7 @@ def card(record: Record, repo: str | None, curves: bool, kept: Mapping[str, Any]
         _what(record, told),
         "## How to use it",
         *_usage(record, told, repo),
+        *_files(record.started.output),
         *_fidelity(record),
         *(["![curves of the run](curves.png)"] if curves else []),
         *_samples(record),
@@ -157,6 +159,22 @@ def _usage(record: Record, told: Mapping[str, Any], repo: str | None) -> Iterato
         yield f"```python\n{theirs}\n```"
 
 
+def _files(output: Path) -> Iterator[str]:
+    """The files of weights: every layout that the form is known in."""
+    found = [path for path in chosen_files(output) if path.suffix == ".safetensors"]
+    if found:
+        yield "Files:"
+        yield _list((f"`{path.relative_to(output).as_posix()}`", _layout(path)) for path in found)
+
+
+def _layout(path: Path) -> str:
+    size = f"{path.stat().st_size / 1e6:,.1f} MB"
+    if path.parent.name == "unet":
+        return f"the base's own network, trained along; it takes the place of the base's, {size}"
+    theirs = (path.parent / "config.json").exists() and path.name == "diffusion_pytorch_model.safetensors"
+    return f"{'in the layout of diffusers' if theirs else 'one file, in the original layout'}, {size}"
+
+
 def _fidelity(record: Record) -> Iterator[str]:
     last, best = record.last(), history.best(record.rows)
     if last is None or best is None:
@@ -212,7 +230,7 @@ def _data(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _cost(record: Record) -> Iterator[tuple[str, str]]:
     run = record.started.run
-    yield "training time", f"{words.duration(record.seconds())}, probes and samples not counted"
+    yield "training time", f"about {words.duration(record.seconds())}"
     yield "steps", f"{record.done:,}"
     yield "samples seen", f"{record.done * run.batch_size:,} ({run.batch_size} a step)"
     peak = max((value for _, value in words.points(record.rows, "memory_mib")), default=None)

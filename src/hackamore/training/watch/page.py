@@ -94,7 +94,7 @@ def _lead(record: Record, base: str) -> str:
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     told = f"On {base}. " if base else ""
     if record.outcome:
-        return f"{told}{record.words.rstrip('.')}. Written {now}."
+        return f"{told}{record.words[:1].upper()}{record.words[1:].rstrip('.')}. Written {now}."
     return f"{told}Under way; written {now}. This page looks again by itself until the run ends."
 
 

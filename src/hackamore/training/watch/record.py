@@ -75,7 +75,7 @@ class Record(Watcher):
         return None if done <= 0 else (self.started.run.steps - self.done) * (time.monotonic() - began) / done
 
     def seconds(self) -> float:
-        """Seconds of training over all sessions, from the rows' samples a second; probes and samples are not in it."""
+        """Seconds of training over all sessions, as the rows' samples a second tell them."""
         total, before = 0.0, 0
         for row in self.rows:
             speed = row.get("samples_per_second")

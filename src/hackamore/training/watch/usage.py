@@ -56,14 +56,21 @@ def with_diffusers(control: str, base: str, folder: Path) -> str | None:
     if found is None:
         return None
     pipeline, role, image = found
+    unlocked = (folder / "unet" / "config.json").exists()
+    # in a local folder diffusers looks for weights beside the sub-folder first, and finds the control's
+    inner = f'"{control}", subfolder="unet"' if hub_name(control) else f'"{control}/unet"'
     where = 'str(files("hackamore.bases") / "meadow")' if base == "meadow" else f'"{base}"'
     lines = ["from importlib.resources import files", ""] if base == "meadow" else []
     lines += [
-        f"from diffusers import {', '.join(sorted((name, pipeline)))}",
+        "import torch",
+        f"from diffusers import {', '.join(sorted((name, pipeline, *(['UNet2DConditionModel'] * unlocked))))}",
         "from PIL import Image",
         "",
-        f'control = {name}.from_pretrained("{control}")',
-        f"pipe = {pipeline}.from_pretrained({where}, {role}=control)",
+        "kind = torch.float16 if torch.cuda.is_available() else torch.float32",
+        f'control = {name}.from_pretrained("{control}", torch_dtype=kind)',
+        *([f"unet = UNet2DConditionModel.from_pretrained({inner}, torch_dtype=kind)"] * unlocked),
+        f"pipe = {pipeline}.from_pretrained({where}, {role}=control{', unet=unet' * unlocked}, torch_dtype=kind)",
+        'pipe.to("cuda" if torch.cuda.is_available() else "cpu")',
         f'picture = pipe("{PROMPT}", {image}=Image.open("hint.png")).images[0]',
         'picture.save("picture.png")',
     ]
