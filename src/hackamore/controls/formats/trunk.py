@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hackamore.bases.unet import FAMILIES
+from hackamore.bases.unet import DECODER, FAMILIES
 from hackamore.core.errors import HackamoreError
 
 Shapes = Mapping[str, tuple[int, ...]]
-DECODER = ("up_blocks", "conv_norm_out", "conv_act", "conv_out")
 HINT = "controlnet_cond_embedding."
 
 

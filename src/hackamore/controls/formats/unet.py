@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hackamore.bases.unet import DECODER
 from hackamore.controls.branch import Branch
 from hackamore.controls.formats.diffusers import CONDITION
 from hackamore.controls.formats.file import ControlFile
@@ -15,7 +16,6 @@ from hackamore.controls.formats.keys import check_keys
 from hackamore.controls.formats.marks import PREFIX
 from hackamore.controls.formats.names import from_cldm, their_name, to_cldm
 from hackamore.controls.formats.trunk import (
-    DECODER,
     HINT,
     Shapes,
     check_family,
