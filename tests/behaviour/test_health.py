@@ -123,8 +123,8 @@ def test_a_nan_picture_later_is_named_and_the_good_checkpoint_stays(sd1, data, t
     assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-00000002.pt"]
 
 
-def test_a_learning_rate_of_ten_stops_with_the_module_or_the_explosion(sd1, data, tmp_path):
-    with pytest.raises(WorkFailed, match=r"first output that is no number is that of|exploded"):
+def test_a_learning_rate_of_ten_stops_with_the_module_that_broke(sd1, data, tmp_path):
+    with pytest.raises(WorkFailed, match=r"first output that is no number is that of (control|base)\.[a-z]"):
         run(Small(sd1, data), tmp_path, steps=30, lr=10.0)
 
 

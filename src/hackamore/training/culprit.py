@@ -33,7 +33,7 @@ def bad_input(batch: Batch, names: Sequence[str]) -> str | None:
 
 
 def culprit(
-    task: nn.Module,
+    networks: Mapping[str, nn.Module],
     loss: Callable[[Batch], Tensor],
     trained: Mapping[str, nn.Parameter],
     batch: Batch,
@@ -44,6 +44,7 @@ def culprit(
     In this order: weights that are already no numbers, inputs that are none, examples whose own loss is none and the
     first module (in the order of computation) whose output is none, examples and parameters whose gradient is none.
     The step is computed again for that, one example at a time, so that it needs no more memory than the step did.
+    ``networks``: by name, those whose modules are looked at.
     """
     weights = not_finite(trained)
     if weights:
@@ -54,7 +55,7 @@ def culprit(
     with undisturbed([]):
         examples = _bad_examples(loss, batch, names)
         if examples:
-            module = _first_bad_module(task, loss, rows_of(batch, list(names).index(examples[0])))
+            module = _first_bad_module(networks, loss, rows_of(batch, list(names).index(examples[0])))
             first = f"; the first output that is no number is that of {module}" if module else ""
             return f"the loss of {listed(examples)} is no number{first}"
         for row, name in enumerate(names):
@@ -82,7 +83,7 @@ def _bad_examples(loss: Callable[[Batch], Tensor], batch: Batch, names: Sequence
 
 
 @torch.no_grad()
-def _first_bad_module(task: nn.Module, loss: Callable[[Batch], Tensor], batch: Batch) -> str | None:
+def _first_bad_module(networks: Mapping[str, nn.Module], loss: Callable[[Batch], Tensor], batch: Batch) -> str | None:
     found: list[str] = []
 
     def look(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -93,7 +94,8 @@ def _first_bad_module(task: nn.Module, loss: Callable[[Batch], Tensor], batch: B
 
         return hook
 
-    hooks = [module.register_forward_hook(look(name)) for name, module in task.named_modules() if name]
+    named = {f"{name}.{part}": m for name, network in networks.items() for part, m in network.named_modules() if part}
+    hooks = [module.register_forward_hook(look(name)) for name, module in named.items()]
     try:
         loss(batch)
     finally:

@@ -244,7 +244,8 @@ class Checks:
         self.unscaled += 1
         if self.precision == "fp16" and math.isfinite(loss) and self.unscaled < MOVED_SCALED:
             return []
-        reason = culprit(self.task, self._loss, self.trained, batch, self._names(batch))
+        networks = {"control": self.form.network, "base": self.form.base.network}
+        reason = culprit(networks, self._loss, self.trained, batch, self._names(batch))
         raise WorkFailed(
             f"the training broke at step {step}: {reason}",
             received=f"gradient norm {size:.4g}, loss {loss:.4g}",
