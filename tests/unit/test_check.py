@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hackamore.core import palette
@@ -15,6 +16,7 @@ from hackamore.data.circles import write_circles
 from hackamore.data.dataset import open_dataset
 from hackamore.data.settings import DataSettings
 from hackamore.data.worlds import write_worlds
+from hackamore.training.unread import unread
 
 COUNT = 20
 
@@ -167,7 +169,21 @@ def test_captions(circles, meadow):
     report = look(circles, ends=ends)
     assert len(asked) == len(set(asked))
     assert found(report)["long-captions"].level == "warning"
-    assert "long-captions" not in found(look(circles, ends=meadow.words_lost))
+    assert "long-captions" not in found(look(circles, ends=unread(meadow)))
+
+
+@pytest.mark.parametrize("name", ["meadow", "sdxl"])
+def test_a_caption_is_read_as_far_as_training_encodes_it(request, name):
+    """Training takes the first chunk alone, whatever generation reads."""
+    base = request.getfixturevalue(name)
+    end, length = unread(base), base.encode_text([""]).tokens.shape[1]
+    assert end("a lake") == ""
+    long = "red " * length
+    assert 0 < len(end(long).split()) == len(long.split()) - len(base.tokenizer(long).input_ids[1 : length - 1]) > 0
+    kept = long[: -len(end(long)) - 1]
+    assert end(kept) == ""
+    with_end, without = (base.encode_text([text]).tokens[:, :length] for text in (long, kept))
+    assert torch.allclose(with_end, without, atol=1e-5)
 
 
 def test_captions_that_are_alike(circles):

@@ -11,6 +11,7 @@ from hackamore.training.control_stage import ControlStage
 from hackamore.training.estimate import estimate
 from hackamore.training.forms import make_form
 from hackamore.training.objective import Objective
+from hackamore.training.unread import unread
 
 
 def dry_run(stage: ControlStage, progress: Callable[[int, int], None] | None = None) -> Report:
@@ -27,7 +28,7 @@ def dry_run(stage: ControlStage, progress: Callable[[int, int], None] | None = N
     Objective(base.scheduler_config, stage.objective)
     dataset = open_data(stage, stage.size or base.size, base, strict=False)
     need = stage.data.captions == "need"
-    report = check_data(dataset, ends=base.words_lost, need_captions=need, progress=progress)
+    report = check_data(dataset, ends=unread(base), need_captions=need, progress=progress)
     found = estimate(
         base,
         form,
