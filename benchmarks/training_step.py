@@ -176,6 +176,15 @@ def measure(side: str, told: argparse.Namespace, folder: Path) -> dict[str, Any]
     return found
 
 
+def words(side: str, found: dict[str, Any]) -> str:
+    """What was measured of a side, and its ratios to the full fine-tune where that was measured too."""
+    whole, told = found.get("finetune"), []
+    for key, unit in (("step", "s"), ("cpu", "processor s"), ("peak", "GiB")):
+        ratio = f" ({found[side][key] / whole[key]:.3f} of the fine-tune)" if whole else ""
+        told.append(f"{found[side][key]:.2f} {unit}{ratio}")
+    return f"{side}: {', '.join(told)}"
+
+
 def main() -> None:
     """Write the models where they are not yet, then measure each side in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,13 +209,7 @@ def main() -> None:
             write_models(folder, told.size)
         for side in told.sides:
             found[side] = measure(side, told, folder)
-            whole = found.get("finetune", found[side])
-            print(
-                f"{side}: {found[side]['step']:.2f} s ({found[side]['step'] / whole['step']:.3f} of the fine-tune), "
-                f"processor {found[side]['cpu']:.2f} s ({found[side]['cpu'] / whole['cpu']:.3f}), "
-                f"{found[side]['peak']:.2f} GiB ({found[side]['peak'] / whole['peak']:.3f})",
-                flush=True,
-            )
+            print(words(side, found), flush=True)
             if told.out is not None:
                 merge(told.out, {"machine": machine, "sides": found})
 
