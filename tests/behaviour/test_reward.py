@@ -113,7 +113,7 @@ def test_descending_the_reward_draws_the_hint(meadow, pictures):
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.95 * losses[0]
+    assert losses[-1] < 0.85 * losses[0]
 
 
 def test_decoding_with_a_gradient_is_the_bases_decoding(meadow, sd1):

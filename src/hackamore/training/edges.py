@@ -18,10 +18,11 @@ from hackamore.core.image import from_hint
 
 LOW = 0.4
 """The weak threshold, times the strong one."""
-SOFT = 0.08
-"""Width of a soft threshold, times the threshold."""
-CREST = 100.0
-"""How sharply a pixel must exceed its neighbours across the edge: five hundredths above both make a full crest."""
+SOFT, CREST = 0.3, 8.0
+"""Width of a soft threshold, times the threshold; and how sharply a pixel must exceed its neighbours across the edge.
+
+Softness teaches: sharper ones (0.08 and 100) agree no better with OpenCV's edges, and a descent gets half as far.
+"""
 
 
 def canny(pictures: Tensor, density: Tensor) -> Tensor:
