@@ -43,6 +43,13 @@ def test_parts_go_and_come_back_the_same_to_the_bit(mine):
             assert torch.equal(view.decode(latents), seen)
             assert torch.equal(mine.encode_text(prompts).tokens, text)
         assert parts.bytes == 0
+    parts.restore()
+    parts.restore()
+    assert torch.equal(mine.decode(latents), seen)
+    parts.release()
+    assert parts.bytes == 0
+    parts.restore()
+    assert torch.equal(mine.decode(latents), seen)
 
 
 def test_parts_that_stay_are_left_alone(mine):

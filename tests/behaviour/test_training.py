@@ -11,7 +11,7 @@ from hackamore.controls.catalog import load_control
 from hackamore.core.errors import HackamoreError
 from hackamore.data.worlds import write_worlds
 from hackamore.training.api import train as train_control
-from hackamore.training.stages import read_stage
+from hackamore.training.config import read_stage
 from hackamore.training.trainer import read_log, train
 
 
@@ -39,9 +39,9 @@ def test_worlds_are_written_in_both_layouts_and_continue(worlds, tmp_path):
 
 def test_a_small_base_and_autoencoder_train_from_configurations(worlds, tmp_path):
     for stage in ("autoencoder", "base"):
-        told = {"data": worlds, "output": tmp_path / stage, "steps": 2, "batch_size": 4, "size": (64, 64)}
+        told = {"data": worlds, "output": tmp_path / stage, "size": (64, 64)} | {"run.steps": 2, "run.batch_size": 4}
         told |= {"vae": tmp_path / "autoencoder" / "vae"} if stage == "base" else {}
-        settings = read_stage(f"configs/meadow/{stage}.toml", **told)
+        settings = read_stage(f"configs/meadow/{stage}.toml", told)
         run = settings.run.model_copy(update={"sample_every": 2})
         train(settings.task(), run, settings.output)
     from hackamore.bases.catalog import load_base
@@ -63,12 +63,13 @@ def test_a_control_trains_loads_and_steers(sd1, worlds, tmp_path, kind):
     assert any(float(p.abs().max()) > 0 for p in loaded.zero_skips.parameters())
     assert len(log_of(tmp_path / kind)) == 3
     assert np.isfinite([loss for _, loss in log_of(tmp_path / kind)]).all()
+    assert sd1.encode_text(["a lake"]).tokens.isfinite().all(), "the caller's base is whole again"
 
 
 def test_what_is_no_file_of_weights_does_not_begin_a_training(worlds, tmp_path):
     (tmp_path / "page.safetensors").write_text("<!DOCTYPE html><html>sign in</html>")
     told = {"data": worlds, "more": (), "through": None, "size": (64, 64), "output": tmp_path / "out"}
-    settings = read_stage("configs/meadow/inspector.toml", **told, init=tmp_path / "page.safetensors")
+    settings = read_stage("configs/meadow/inspector.toml", told | {"init": tmp_path / "page.safetensors"})
     with pytest.raises(HackamoreError, match="is a web page"):
         settings.task()
 
@@ -76,7 +77,7 @@ def test_what_is_no_file_of_weights_does_not_begin_a_training(worlds, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("stage = 'control'", "data"),
+        ("stage = 'control'\nkind = 'canny'", "data"),
         ("stage = 'contrl'", "stage"),
         ("stage = 'autoencoder'\ndata='x'\noutput='y'\n[run]\nsteps=0", "steps"),
         ("stage = 'autoencoder'\ndata='x'\noutput='y'\n[run]\nsteps=1\nlearning_rate=1", "learning_rate"),

@@ -59,6 +59,17 @@ class Parts:
         self._released = True
         self._empty()
 
+    def restore(self) -> None:
+        """Bring them back for good."""
+        if self._released:
+            if not self._users:
+                self._fill()
+            self._released = False
+            self._aside = None
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
     @contextmanager
     def back(self) -> Iterator[None]:
         """Inside, they are there; afterwards they are away again, if they were."""
