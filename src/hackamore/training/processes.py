@@ -29,12 +29,14 @@ class Processes:
 
     def __init__(self, run: RunSettings) -> None:
         AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
-        self.shards = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-        _check_launch(run, self.shards)
+        _check_launch()
         self.accelerator = Accelerator(mixed_precision="no")
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
         self.main: bool = self.accelerator.is_main_process
         self.device: torch.device = self.accelerator.device
+        self.shards = self.count > 1 and _told("ACCELERATE_USE_FSDP")
+        if self.shards:
+            check_shards(run)
         _check_share(run, self.count)
         self._mesh: Any = None
 
@@ -119,16 +121,24 @@ class Processes:
         self.accelerator.wait_for_everyone()
 
 
-def _check_launch(run: RunSettings, shards: bool) -> None:
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+def _told(name: str) -> bool:
+    return os.environ.get(name, "false").lower() == "true"
+
+
+def _check_launch() -> None:
+    if _told("ACCELERATE_USE_DEEPSPEED"):
         raise HackamoreError(
             "training under DeepSpeed is not supported",
             expected="accelerate's FSDP, which shards the same things, or plain processes",
             remedy="accelerate launch --use_fsdp --fsdp_version 2",
         )
-    if shards and run.optimiser not in SHARDED:
+
+
+def check_shards(run: RunSettings) -> None:
+    """Raise :class:`HackamoreError` for what does not work where weights are sharded."""
+    if run.optimiser not in SHARDED:
         raise HackamoreError(f"{run.optimiser} does not work on shards", expected=f"{' or '.join(SHARDED)} under FSDP")
-    if shards and run.precision == "fp16":
+    if run.precision == "fp16":
         raise HackamoreError("fp16 is not supported under FSDP", expected="bf16, which needs no scaling")
 
 
