@@ -215,5 +215,6 @@ def test_free_memory_is_what_the_container_may_still_take(tmp_path: Path):
 
 
 def test_bytes_in_words():
+    assert in_words(3 << 10) == "3 KiB"
     assert in_words(3 << 20) == "3 MiB"
     assert in_words(3 << 29) == "1.5 GiB"

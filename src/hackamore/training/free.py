@@ -39,9 +39,10 @@ def free_memory(device: torch.device, groups: Path = Path("/sys/fs/cgroup")) -> 
 
 
 def in_words(size: int) -> str:
-    """Bytes in MiB, from 1,000 of them on in GiB."""
-    mib = size / 2**20
-    return f"{mib:,.0f} MiB" if mib < 1000 else f"{mib / 1024:,.1f} GiB"
+    """Bytes in KiB, MiB or GiB, whichever gives less than a thousand."""
+    if size < 1000 << 10:
+        return f"{size / 2**10:,.0f} KiB"
+    return f"{size / 2**20:,.0f} MiB" if size < 1000 << 20 else f"{size / 2**30:,.1f} GiB"
 
 
 def _number(path: Path, name: str = "") -> int | None:
