@@ -16,7 +16,8 @@ from hackamore.training.log import read_log
 
 SHORT = (
     "--steps", 3, "--batch-size", 2, "--set", "run.log_every=1", "--set", "run.sample_every=3",
-    "--set", "size=[64, 64]", "--set", "probe.every=3", "--set", "probe.count=2", "--set", "probe.steps=2", "--set", "run.warmup=0",
+    "--set", "size=[64, 64]", "--set", "probe.every=3", "--set", "probe.count=2", "--set", "probe.steps=2",
+    "--set", "run.warmup=0",
 )  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def test_check_reports_and_trains_nothing(pairs, tmp_path, run):
     ("words", "told"),
     [
         (("--data", "nowhere", "--kind", "canny", "--out", "o"), "nowhere"),
-        (("--data", "PAIRS", "--kind", "pose", "--out", "o"), "pose"),
+        (("--data", "PAIRS", "--kind", "circles", "--out", "o"), "circles"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--form", "lora"), "control.form"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--base", "nothing"), "nothing"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--init", "nothing"), "nothing"),

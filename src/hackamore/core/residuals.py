@@ -63,8 +63,11 @@ class Residuals:
         return self if scale == 1.0 else self.mapped(lambda x, _: x * scale)
 
     def to(self, dtype: torch.dtype) -> Residuals:
-        """Every tensor in the floating-point type ``dtype``; those that have it are the very same."""
-        return self.mapped(lambda x, _: x.to(dtype))
+        """Every tensor in the floating-point type ``dtype``; those that have it are the very same.
+
+        Under autocast they stay as they are: there the networks choose, and a coarse residual keeps a decoder coarse.
+        """
+        return self.mapped(lambda x, _: x if torch.is_autocast_enabled(x.device.type) else x.to(dtype))
 
     def weighted(self, weights: Sequence[float]) -> Residuals:
         """Output i times ``weights[i]``, as many as there are outputs."""

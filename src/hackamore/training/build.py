@@ -65,8 +65,10 @@ def build(form: Any, stage: ControlStage) -> ControlTask:
         texts,
         objective,
         lr=run.lr,
+        precision=run.precision,
         shown=held.shown,
-        reward=_reward(form, stage, held),
+        rewards=_rewards(form, stage, held),
+        reward_weight=stage.reward.weight,
         reward_from=round(stage.reward.start * run.steps),
         eight_bits=stage.control.eight_bits,
         probe=_probe(form, stage, held, objective) if stage.probe.every else None,
@@ -105,16 +107,19 @@ def _calibrate(form: Any, dataset: Dataset, latents: Any, objective: Objective, 
     form.calibrate(hints, objective.noisy(clean, torch.randn(clean.shape, generator=generator), t))
 
 
-def _reward(form: Any, stage: ControlStage, held: Held) -> Reward | None:
-    """The reward of ``stage``, tried on true pictures; None where it has no weight."""
+def _rewards(form: Any, stage: ControlStage, held: Held) -> list[Reward]:
+    """The reward of each kind of hint, tried on true pictures; none where rewards have no weight."""
     if not stage.reward.weight:
-        return None
-    kind = stage.kinds[0]
-    reward = Reward(form.base, stage.reward, kind)
+        return []
     places = [int(place) for place in held.dataset.groups[0][:SANE]]
     pictures = to_hint([held.dataset.picture(place) for place in places])
-    reward.sanity(pictures, to_hint([held.dataset.hint(place, kind=kind) for place in places])).check()
-    return reward
+    rewards = []
+    for kind in stage.kinds:
+        told, twice = stage.data.parameters, stage.memory.gradient_checkpointing
+        reward = Reward(form.base, stage.reward, kind, told, checkpointing=twice)
+        reward.sanity(pictures, to_hint([held.dataset.hint(place, kind=kind) for place in places])).check()
+        rewards.append(reward)
+    return rewards
 
 
 def _probe(form: Any, stage: ControlStage, held: Held, objective: Objective) -> Probe | None:

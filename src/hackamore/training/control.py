@@ -14,6 +14,7 @@ from hackamore.core.image import to_hint
 from hackamore.data.evaluation import Example
 from hackamore.generate import generate
 from hackamore.training.draws import Draws
+from hackamore.training.health import Checks
 from hackamore.training.objective import Objective, dropped
 from hackamore.training.samples import Column, write_grid
 from hackamore.training.task import Task
@@ -25,8 +26,9 @@ SHOWN, SHOWN_STEPS = 6, 15
 class ControlTask(Task):
     """Latents, hints and captions → a control's weights, through the locked base.
 
-    ``form`` is what is trained; ``dataset``, ``latents`` and ``texts`` are the examples, of one base; ``shown`` those
-    that samples are made of; ``reward`` is asked from step ``reward_from`` on.
+    ``form`` is what is trained, at ``lr``, which its groups need, and in ``precision``; ``dataset``, ``latents`` and
+    ``texts`` are the examples, ``shown`` those that samples are made of; ``rewards``, one a kind of hint, count
+    ``reward_weight`` from step ``reward_from`` on; ``parts`` of the base come back for probes and samples.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class ControlTask(Task):
         objective: Objective,
         *,
         lr: float,
+        precision: str = "no",
         shown: Sequence[Example] = (),
-        reward: Any = None,
+        rewards: Sequence[Any] = (),
+        reward_weight: float = 0.0,
         reward_from: int = 0,
         eight_bits: bool = False,
         probe: Any = None,
@@ -48,8 +52,8 @@ class ControlTask(Task):
         super().__init__()
         self.form = form
         self.dataset, self.latents, self.texts, self.objective = dataset, latents, texts, objective
-        self.lr, self.shown, self.eight_bits = lr, list(shown), eight_bits
-        self.reward, self.reward_from = reward, reward_from
+        self.lr, self.precision, self.shown, self.eight_bits = lr, precision, list(shown), eight_bits
+        self.rewards, self.reward_weight, self.reward_from = list(rewards), reward_weight, reward_from
         self._probe, self._parts = probe, parts
 
     @property
@@ -93,7 +97,7 @@ class ControlTask(Task):
             **{f"added.{name}": value for name, value in text.added.items()},
             "hint": torch.where(hint_lost[:, None, None, None], 0.0, hints),
             "kind": kinds,
-            "reward": torch.full((len(places),), float(self.reward is not None and draws.step >= self.reward_from)),
+            "reward": torch.full((len(places),), float(bool(self.rewards) and draws.step >= self.reward_from)),
         }
 
     def _hints(self, places: Tensor, variants: Tensor, kinds: Tensor, u: Tensor) -> Tensor:
@@ -118,8 +122,17 @@ class ControlTask(Task):
         loss = self.objective.loss(made, target, batch["t"])
         if not bool(batch["reward"].any()):
             return {"loss": loss}
-        reward, _ = self.reward(x, made, batch["t"], batch["hint"], self.objective)
-        return {"loss": loss + self.reward.settings.weight * reward, "denoising": loss, "reward": reward}
+        reward = self._rewarded(x, made, batch)
+        return {"loss": loss + self.reward_weight * reward, "denoising": loss, "reward": reward}
+
+    def _rewarded(self, x: Tensor, made: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """The reward loss of a batch, each kind of hint read in its own way; kinds count by their rows."""
+        total = x.new_zeros(())
+        rows = x.new_zeros(())
+        for number, reward in enumerate(self.rewards):
+            loss, share = reward(x, made, batch["t"], batch["hint"], self.objective, batch["kind"] == number)
+            total, rows = total + loss * share, rows + share
+        return total / rows.clamp(min=1e-6)
 
     def probe(self) -> dict[str, float] | None:
         """Control fidelity on the examples that were held back."""
@@ -145,13 +158,48 @@ class ControlTask(Task):
                 columns.append(Column(hint, on, off, example.picture, example.caption))
         write_grid(path, columns)
 
+    def checks(self) -> Checks:
+        """Who looks after its health, and tells first what is to be known of this run."""
+        return _Told(self, precision=self.precision)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences that a run's log should have."""
+        warning = self.objective.warning
+        notices = [] if self._probe is None else list(self._probe.notices)
+        return [*self.form.notes, *([warning] if warning else []), *notices]
+
     def export(self, folder: Path) -> None:
         """The control in the layouts of its kind, fp16, or fp8 where that was chosen."""
         self.form.write(folder, eight_bits=self.eight_bits)
 
+    def restore(self) -> None:
+        """Give the base back what was laid aside."""
+        if self._parts is not None:
+            self._parts.restore()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a card says of the data, without paths."""
+        trained = sum(p.numel() for p in self.form.parameters() if p.requires_grad)
+        return {
+            "pairs": len(self.dataset),
+            "held back": len(self.shown) if self._probe is not None else 0,
+            "data": self.dataset.key,
+            "trained parameters": trained,
+        }
+
     def names(self, places: Tensor) -> list[str]:
         """How the examples at ``places`` are called."""
         return [self.dataset.name(place) for place in places.tolist()]
+
+
+class _Told(Checks):
+    """Health, after the notes of a task."""
+
+    def begin(self, batch: Any, first: int = 0) -> list[str]:
+        """The notes where a run begins, and what its health is."""
+        return [*([] if first else self.task.notes), *super().begin(batch, first)]
 
 
 def text_of(batch: dict[str, Tensor]) -> Text:

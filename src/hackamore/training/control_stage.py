@@ -27,6 +27,13 @@ USUAL: dict[str, Any] = {"steps": 2000, "lr": 3e-4, "ema": 0.995, "warmup": 50, 
 """Of the run, where nothing else is told: what suits a control."""
 
 
+def usual_precision() -> str:
+    """``bf16`` on a GPU or CPU that computes in it by itself, else ``no``."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
+
+
 class ControlStage(Section):
     """A control on a finished base."""
 
@@ -51,7 +58,7 @@ class ControlStage(Section):
         if isinstance(told, dict):
             data, run = told.get("data"), told.get("run", {})
             told = {**told, "data": {"path": str(data)} if isinstance(data, (str, Path)) else data}
-            told["run"] = {**USUAL, **run} if isinstance(run, dict) else run
+            told["run"] = {**USUAL, "precision": usual_precision(), **run} if isinstance(run, dict) else run
         return told
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from hackamore.training.allocator import keep_pages
 from hackamore.training.draws import Draws
 from hackamore.training.history import best, exhausted
 from hackamore.training.log import Audience, Log, Plain
@@ -41,6 +42,8 @@ class Engine:
         self.task, self.run, self.output = task, run, output
         self.folder = output / "checkpoints"
         self.processes = Processes(run)
+        if self.processes.device.type == "cpu":
+            keep_pages()
         state, warnings = self._found(resume)
         self.done = self.first = 0 if state is None else state["step"]
         self.stepper = Stepper(task, run, self.processes, None if state is None else state["weights"])
@@ -57,6 +60,8 @@ class Engine:
         self.log.hear = lambda row: self.audience.tell("logged", row)
         for words in warnings:
             self._warn(words)
+        if self.processes.shards:
+            self._warn("nobody looks after the health of this run: weights and gradients are sharded")
         self._begun = False
         self._give_up()
 
@@ -114,7 +119,8 @@ class Engine:
     def sample(self) -> None:
         """Pictures of how far it is, from the averaged weights."""
         path = self.output / "samples" / f"step-{self.done:08d}.png"
-        self._averaged(lambda: self.task.sample(path))
+        with self.log.aside():
+            self._averaged(lambda: self.task.sample(path))
         self.audience.tell("sampled", self.done, path)
 
     @property
@@ -135,7 +141,8 @@ class Engine:
             if top is not None and top.step == self.done:
                 _replace(self.output / "best", self.task.export)
 
-        self._averaged(work)
+        with self.log.aside():
+            self._averaged(work)
         self._give_up()
 
     def _give_up(self) -> None:
@@ -149,7 +156,8 @@ class Engine:
         self.stepper.settle()
         state = {"run": self.run.model_dump(), **self.stepper.state(), "log": self.log.state()}
         if self.processes.main:
-            path = save_checkpoint(self.folder, self.done, state, self.run.keep)
+            with self.log.aside():
+                path = save_checkpoint(self.folder, self.done, state, self.run.keep)
             self.audience.tell("saved", self.done, path)
 
     def export(self) -> None:

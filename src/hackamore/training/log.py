@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ class Audience:
                 if id(watcher) not in self._failed:
                     self._failed.add(id(watcher))
                     with suppress(OSError):  # a full disk takes no warning either
-                        self.report(f"{type(watcher).__name__} failed in {what}, training goes on: {error!r}")
+                        self.report(
+                            f"{type(watcher).__name__} failed in {what}, training goes on: {type(error).__name__}: {error}"
+                        )
 
 
 class Plain(Watcher):
@@ -90,6 +92,15 @@ class Log:
         row = {name: float(f"{value:.9g}") for name, value in means.items()}  # all that single precision has
         row |= {"lr": float(f"{lr:.6g}"), "samples_per_second": float(f"{rate:.4g}"), "memory_mib": peak_memory()}
         self.write({"step": step + 1, **row})
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Inside, time does not count for the rate of steps: probes, samples, checkpoints."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.since += time.monotonic() - began
 
     def _met(self) -> dict[str, Tensor]:
         return {name: self.processes.mean(total) for name, total in self.sums.items()}

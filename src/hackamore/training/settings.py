@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hackamore.core.section import Section
 
@@ -24,10 +24,10 @@ class RunSettings(Section):
     flat: float = Field(0.4, ge=0, le=1, description="share of the run before the cosine fall begins")
     final: float = Field(0.05, ge=0, le=1, description="learning rate at the end, as a share of lr")
     optimiser: Literal["adamw", "adamw8bit", "adafactor", "sgd"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[float, float] = Field((0.9, 0.99), description="sgd takes the first as momentum; adafactor none")
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null keeps none")
+    ema: float | None = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 keeps none")
     precision: Literal["no", "bf16", "fp16"] = "no"
     compile: bool = Field(False, description="torch.compile the step")
     channels_last: bool = Field(False, description="convolution weights and features in channels-last memory format")
@@ -37,6 +37,12 @@ class RunSettings(Section):
     checkpoint_every: int = Field(1000, gt=0)
     keep: int = Field(2, gt=0, description="checkpoints that are kept, newest first")
     sample_every: int = Field(1000, gt=0)
+
+    @field_validator("ema")
+    @classmethod
+    def _none(cls, value: float | None) -> float | None:
+        """TOML has no word for nothing."""
+        return value or None
 
 
 class ControlSettings(Section):
@@ -98,7 +104,7 @@ class ProbeSettings(Section):
     count: int = Field(16, gt=1, description="examples; they are held back from the training data")
     data: str | None = Field(None, description="a folder of pairs to probe on instead, or worlds")
     kind: str | None = Field(None, description="as which kind of hint it is read back; by default the control's own")
-    steps: int = Field(10, gt=0)
+    steps: int = Field(4, gt=0, description="of sampling; four rank controls as well as ten")
     guidance: float | None = Field(1.0, ge=1, description="1 shows the control alone; null is what the base likes")
     seed: int = 0
     patience: int | None = Field(None, gt=0, description="stop after so many probes without a rise")

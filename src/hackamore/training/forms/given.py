@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -33,7 +33,9 @@ def form_of(base: Any, network: Any, kinds: Sequence[str], settings: Mapping[str
         raise HackamoreError(f"control.{where}: {first['msg']}", received=first.get("input")) from error
     form = Inside if isinstance(network, XS) else Outside
     made = form(base, network, kinds, told, False)
-    made.fresh = not any(bool(p.any()) for name, p in network.named_parameters() if _leaves(name))
+    silent = getattr(network, "silent", ())
+    told_by = [p for name, p in network.named_parameters() if (name in silent if silent else _leaves(name))]
+    made.fresh = not any(bool(p.any()) for p in told_by)
     layer = hint_layer(network)
     if made.fresh and told.hint_start and layer is not None and not bool(layer.weight.any()):
         start_hint(network, told.hint_start)
@@ -52,7 +54,7 @@ def form_name(network: Any) -> Form:
         if isinstance(network, kind):
             return name
     raise HackamoreError(
-        "this control cannot be trained", received=type(network).__name__, expected=list(Form.__args__)
+        "this control cannot be trained", received=type(network).__name__, expected=list(get_args(Form))
     )
 
 
