@@ -35,9 +35,8 @@ class Audience:
                 if id(watcher) not in self._failed:
                     self._failed.add(id(watcher))
                     with suppress(OSError):  # a full disk takes no warning either
-                        self.report(
-                            f"{type(watcher).__name__} failed in {what}, training goes on: {type(error).__name__}: {error}"
-                        )
+                        who = f"{type(watcher).__name__} failed in {what}, training goes on"
+                        self.report(f"{who}: {type(error).__name__}: {error}")
 
 
 class Plain(Watcher):
