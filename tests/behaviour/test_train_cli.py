@@ -108,7 +108,7 @@ def test_check_reports_and_trains_nothing(pairs, tmp_path, run):
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--base", "nothing"), "nothing"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--init", "nothing"), "nothing"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "run.lr"), "section.name=value"),
-        (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "objective.prediction=flow"), "flow"),
+        (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "objective.prediction=epsilon"), "epsilon"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "reward.weight=1", "--kind", "mlsd"), "union"),
         (("--data", "PAIRS", "--kind", "seg", "--out", "o", "--set", "reward.weight=1"), "reader"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--lr", "-1"), "run.lr"),

@@ -43,6 +43,9 @@ class Shelf:
         self.folder = folder
         self._places: dict[str, tuple[Path, int]] = {}
         self._known: set[Path] = set()
+        self._fresh: dict[str, dict[str, Tensor]] = {}
+        self._adding = threading.Lock()
+        self._since = time.monotonic()
         self._here = threading.local()  # an open file is no thing for two threads
         self.look()
 
@@ -61,9 +64,12 @@ class Shelf:
             self._known.add(path)
             self._places |= {key: (path, row) for row, key in enumerate(keys)}
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._fresh or key in self._places
+
     def missing(self, keys: Sequence[str]) -> list[int]:
         """Positions in ``keys`` of those that are not there, of keys that come twice the first."""
-        first = {key: place for place, key in reversed(list(enumerate(keys))) if key not in self._places}
+        first = {key: place for place, key in reversed(list(enumerate(keys))) if key not in self}
         return sorted(first.values())
 
     def fill(
@@ -102,10 +108,38 @@ class Shelf:
         """The row of each key, tensors without a batch axis, float32."""
         rows = []
         for key in keys:
+            fresh = self._fresh.get(key)
+            if fresh is not None:
+                rows.append({name: part.float() for name, part in fresh.items()})
+                continue
             path, row = self._places[key]
             parts = self._opened(path)
             rows.append({name: part[row].float() for name, part in parts.items()})
         return rows
+
+    def add(self, key: str, row: Row) -> None:
+        """Put one row there, tensors without a batch axis. It is written with its like, a minute later at most."""
+        with self._adding:
+            self._fresh[key] = {name: _compact(part.detach().cpu()) for name, part in row.items()}
+            late = time.monotonic() - self._since > SECONDS
+            if late or len(self._fresh) * _row_bytes({n: p[None] for n, p in row.items()}) > BYTES:
+                self._flush()
+
+    def flush(self) -> None:
+        """Write all rows that were added and are not written yet."""
+        with self._adding:
+            self._flush()
+
+    def _flush(self) -> None:
+        """A shard for rows of each shape and type; they are read from it as soon as it is there."""
+        alike: dict[object, list[str]] = {}
+        for key, row in self._fresh.items():
+            alike.setdefault(tuple((name, part.shape, part.dtype) for name, part in row.items()), []).append(key)
+        for keys in alike.values():
+            parts = [([key], {name: part[None] for name, part in self._fresh[key].items()}) for key in keys]
+            self._write(parts)
+        self._fresh = {}
+        self._since = time.monotonic()
 
     def _opened(self, path: Path) -> dict[str, Any]:
         """The slices of a shard, opened once in each thread."""

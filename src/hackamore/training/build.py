@@ -52,8 +52,9 @@ def build(form: Any, stage: ControlStage) -> ControlTask:
     held = hold_back(stage, stage.size or base.size, base)
     dataset = held.dataset
     folder = dataset.cache if stage.memory.cache else None
-    latents = latents_of(dataset, base, run.precision, folder)
-    texts = texts_of(dataset.captions, base, folder, sizes=dataset.sizes)
+    ahead = _ahead(stage, dataset, base)
+    latents = latents_of(dataset, base, run.precision, folder, ahead=ahead)
+    texts = texts_of(dataset.captions, base, folder, sizes=dataset.sizes, ahead=ahead)
     _calibrate(form, dataset, latents, objective, run.seed)
     if stage.memory.gradient_checkpointing:
         form.recompute()
@@ -74,9 +75,18 @@ def build(form: Any, stage: ControlStage) -> ControlTask:
         probe=_probe(form, stage, held, objective) if stage.probe.every else None,
         parts=parts,
     )
-    if stage.memory.cache and not form.needs_autoencoder and not stage.reward.weight:
+    if ahead and not form.needs_autoencoder and not stage.reward.weight:
         parts.release()
     return task
+
+
+def _ahead(stage: ControlStage, dataset: Dataset, base: Any) -> bool:
+    """Whether everything is encoded before the first step."""
+    if not stage.memory.cache:
+        return False
+    seen = stage.run.steps * stage.run.batch_size
+    twice = seen >= 2 * len(dataset) * dataset.variants
+    return (twice or base.device.type != "cpu") if stage.memory.ahead is None else stage.memory.ahead
 
 
 def open_data(stage: ControlStage, size: Size, base: Any, *, strict: bool = True) -> Dataset:

@@ -40,8 +40,15 @@ class Latents:
         where = [(int(place), int(variant)) for place, variant in zip(places, variants, strict=True)]
         if self.shelf is None:
             return self._encode(where).float()
-        rows = self.shelf.read([self.dataset.fingerprint(*one) for one in where])
-        return torch.stack([row["latents"] for row in rows])
+        keys = [self.dataset.fingerprint(*one) for one in where]
+        for k in self.shelf.missing(keys):  # each alone: what it is must not depend on its company
+            self.shelf.add(keys[k], {"latents": self._encode([where[k]])[0]})
+        return torch.stack([row["latents"] for row in self.shelf.read(keys)])
+
+    def flush(self) -> None:
+        """Write what was encoded and is not on the disk yet."""
+        if self.shelf is not None:
+            self.shelf.flush()
 
     def _encode(self, where: Sequence[tuple[int, int]]) -> Tensor:
         with ThreadPoolExecutor() as pool:
@@ -75,7 +82,10 @@ class Texts:
             read = self._encode(captions)
             rows = [{name: part[row] for name, part in read.items()} for row in range(len(captions))]
         else:
-            rows = self.shelf.read([caption_key(caption) for caption in captions])
+            keys = [caption_key(caption) for caption in captions]
+            for k in self.shelf.missing(keys):
+                self.shelf.add(keys[k], {name: part[0] for name, part in self._encode([captions[k]]).items()})
+            rows = self.shelf.read(keys)
         parts = {name: torch.stack([row[name] for row in rows]).float() for name in rows[0]}
         tokens = parts.pop("tokens")
         added = {name: part for name, part in parts.items() if name not in self._sized}
@@ -88,6 +98,11 @@ class Texts:
         told = [self._told[self.sizes[int(place)]] for place in places]
         added = {name: torch.cat([one.added[name] for one in told]) for name in self.empty.added}
         return Text(self.empty.tokens.expand(len(told), -1, -1), added)
+
+    def flush(self) -> None:
+        """Write what was encoded and is not on the disk yet."""
+        if self.shelf is not None:
+            self.shelf.flush()
 
     def _encode(self, captions: Sequence[str]) -> dict[str, Tensor]:
         """Captions as they are, brackets and colons without a meaning, by name of what is told."""
@@ -102,6 +117,7 @@ def latents_of(
     precision: str = "no",
     folder: Path | None = None,
     *,
+    ahead: bool = True,
     progress: Progress | None = None,
     rows: int = ROWS,
 ) -> Latents:
@@ -109,12 +125,15 @@ def latents_of(
 
     They are kept by the contents and the cut of the pictures, by what the base's autoencoder is and by ``precision``
     ("no", "bf16", "fp16": what it computes in), so that only pictures that are new are encoded. They are written shard
-    by shard, ``rows`` at most in each: after a kill the rest is encoded. ``progress``: rows done, rows in all.
+    by shard, ``rows`` at most in each: after a kill the rest is encoded. ``ahead``: all of them at once, else each when
+    it is read first. ``progress``: rows done, rows in all.
     """
     if folder is None:
         return Latents(dataset, base, precision, None)
     shelf = Shelf(folder / "latents" / _named(autoencoder_key(base), precision, str(base.dtype)))
     latents = Latents(dataset, base, precision, shelf)
+    if not ahead:
+        return latents
     where = [(place, variant) for variant in range(dataset.variants) for place in range(len(dataset))]
     keys = [dataset.fingerprint(*one) for one in where]
     groups = [
@@ -136,6 +155,7 @@ def texts_of(
     folder: Path | None = None,
     *,
     sizes: Sequence[Size] = (),
+    ahead: bool = True,
     progress: Progress | None = None,
     rows: int = ROWS,
 ) -> Texts:
@@ -149,6 +169,8 @@ def texts_of(
         return Texts(captions, base, None, sizes)
     shelf = Shelf(folder / "texts" / _named(reader_key(base), str(base.dtype), str(getattr(base, "clip_skip", 0))))
     texts = Texts(captions, base, shelf, sizes)
+    if not ahead:
+        return texts
     unique = list(dict.fromkeys(captions))
 
     def make(numbers: list[int]) -> dict[str, Tensor]:

@@ -174,7 +174,9 @@ class ControlTask(Task):
         self.form.write(folder, eight_bits=self.eight_bits)
 
     def restore(self) -> None:
-        """Give the base back what was laid aside."""
+        """Give the base back what was laid aside, and keep what was encoded."""
+        self.latents.flush()
+        self.texts.flush()
         if self._parts is not None:
             self._parts.restore()
 

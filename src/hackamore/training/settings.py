@@ -93,7 +93,10 @@ class MemorySettings(Section):
     """What is kept where."""
 
     base_dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
-    cache: bool = Field(True, description="encode pictures and captions once, before the first step, and keep that")
+    cache: bool = Field(True, description="encode every picture and caption once, and keep that")
+    ahead: bool | None = Field(
+        None, description="all of it before the first step; by default where each is seen twice, or on a GPU"
+    )
     gradient_checkpointing: bool = False
 
 

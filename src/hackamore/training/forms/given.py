@@ -31,6 +31,7 @@ def form_of(base: Any, network: Any, kinds: Sequence[str], settings: Mapping[str
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise HackamoreError(f"control.{where}: {first['msg']}", received=first.get("input")) from error
+    network.condition = kinds[0] if len(kinds) == 1 else None
     form = Inside if isinstance(network, XS) else Outside
     made = form(base, network, kinds, told, False)
     silent = getattr(network, "silent", ())
