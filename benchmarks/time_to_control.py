@@ -181,7 +181,7 @@ def follow(told: argparse.Namespace, name: str, curves: Mapping[str, Any]) -> di
             print(f"{name}: {json.dumps(points[-1])}  peak {run.peak:.0f} MiB", flush=True)
             shutil.rmtree(path.parent) if path.is_dir() else path.unlink()
             reached = (row["normalised"] or 0.0) >= told.target
-            if (most is not None and run.work > most) or (reached and told.side == "peer"):
+            if (most is not None and run.work > most) or (reached and (told.side == "peer" or told.brief)):
                 break
     usual = told.side == "ours" and not told.set and told.label is None
     return {
@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=32, help="held-out worlds of a probe")
     parser.add_argument("--probe-steps", type=int, default=10)
     parser.add_argument("--every", type=int, default=50, help="ours: steps between checkpoints")
+    parser.add_argument("--brief", action="store_true", help="ours: also stop at the target")
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.FIELD=VALUE", help="ours: beyond the defaults")
     parser.add_argument("--label", help="ours: what the curve is called, for an ablation")
     parser.add_argument("--script", type=Path, help="peer: diffusers' examples/controlnet/train_controlnet.py")

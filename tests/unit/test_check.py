@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from hackamore.core import palette
+from hackamore.data import check
 from hackamore.data.check import check_data
 from hackamore.data.check_report import Finding, Report
 from hackamore.data.circles import write_circles
@@ -240,6 +241,19 @@ def test_the_report_in_words_and_in_json(circles):
     assert more.facts["memory"] == "1 GiB"
     assert more.problems[-1] == "it does not fit"
     assert len(report.problems) == 2
+
+
+def test_processes_see_what_threads_see(tmp_path, monkeypatch):
+    folder = write_circles(tmp_path / "many", 150, 32)
+    spoil(folder, [3, 70, 149], np.zeros_like)
+    (folder / "target" / "00000100.png").unlink()
+    alone = look(folder, workers=2)
+    monkeypatch.setattr(check, "WORTH", 0.0)
+    progress = []
+    report = look(folder, workers=2, progress=lambda done, count: progress.append(done))
+    assert report == alone
+    assert len(found(report)["constant"].places) == 3
+    assert progress == list(range(1, 151))
 
 
 def copied(folder: Path, to: Path) -> Path:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 
 from hackamore.annotators.recognise import family
 from hackamore.core.errors import HackamoreError
@@ -15,6 +19,13 @@ from hackamore.data.check_findings import counted, find, lost
 from hackamore.data.check_look import HintLook, Look, look_at_hint, mark
 from hackamore.data.check_report import Report
 from hackamore.data.dataset import Dataset
+
+TIMED = 64
+"""Pairs by which it is told how long the others take."""
+WORTH = 10.0
+"""Seconds from which on processes are worth their start."""
+PART = 64
+"""Pairs that a process is given at a time."""
 
 
 def check_data(
@@ -28,8 +39,8 @@ def check_data(
     """Open every pair of ``dataset`` on all cores and report what is broken, suspicious, or good to know.
 
     ``ends``: caption → the end of it that the text encoder does not see, such as ``base.words_lost``.
-    ``need_captions``: an empty one is a problem. ``progress`` gets (done, count). ``workers``: threads; reading,
-    scaling and hashing pictures runs outside Python's lock.
+    ``need_captions``: an empty one is a problem. ``progress`` gets (done, count). ``workers``: threads, or processes
+    where there is much to do; all cores when absent.
     """
     looks = list(_looks(dataset, progress, workers))
     worlds = any(item.attributes is not None for item in dataset.items)
@@ -62,11 +73,42 @@ def _hint(dataset: Dataset, place: int, kind: str, picture: Picture) -> HintLook
 
 
 def _looks(dataset: Dataset, progress: Callable[[int, int], None] | None, workers: int | None) -> Iterator[Look]:
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for done, look in enumerate(pool.map(partial(look_at, dataset), range(len(dataset))), start=1):
-            yield look
-            if progress is not None:
-                progress(done, len(dataset))
+    """All looks in order. The first ones are timed: processes take a while to start, and are worth it from then on."""
+    count, cores, begun = len(dataset), workers or os.cpu_count() or 1, time.monotonic()
+    first = [look_at(dataset, place) for place in range(min(TIMED, count))]
+    left = (time.monotonic() - begun) / max(len(first), 1) * (count - len(first))
+    rest = (
+        _in_processes(dataset, len(first), cores)
+        if cores > 1 and left > WORTH
+        else _in_threads(dataset, len(first), cores)
+    )
+    for done, look in enumerate(chain(first, rest), start=1):
+        yield look
+        if progress is not None:
+            progress(done, count)
+
+
+def _in_threads(dataset: Dataset, first: int, cores: int) -> Iterator[Look]:
+    """Threads read and decode at once, which is most of the work on large pictures."""
+    with ThreadPoolExecutor(cores) as pool:
+        yield from pool.map(partial(look_at, dataset), range(first, len(dataset)))
+
+
+def _in_processes(dataset: Dataset, first: int, cores: int) -> Iterator[Look]:
+    """Processes do all of it at once; each part carries its own examples."""
+    parts = [dataset.subset(range(k, min(k + PART, len(dataset)))) for k in range(first, len(dataset), PART)]
+    context = multiprocessing.get_context("spawn")
+    ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # which is the parent's
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=signal.signal, initargs=ignore_ctrl_c) as pool:
+        try:
+            for looks in pool.map(_look_through, parts):
+                yield from looks
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_through(dataset: Dataset) -> list[Look]:
+    return [look_at(dataset, place) for place in range(len(dataset))]
 
 
 def _facts(dataset: Dataset, looks: Sequence[Look]) -> dict[str, str]:
