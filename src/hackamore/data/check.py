@@ -22,7 +22,7 @@ from hackamore.data.dataset import Dataset
 
 TIMED = 64
 """Pairs by which it is told how long the others take."""
-WORTH = 10.0
+WORTH = 30.0
 """Seconds from which on processes are worth their start."""
 PART = 64
 """Pairs that a process is given at a time."""
