@@ -83,7 +83,7 @@ class Tally:
             "base": base,
             "control": both - base,
             "optimiser": optimiser_bytes(self.weights, self.run),
-            "average": 4 * trained if self.run.ema is not None else 0,
+            "average": 4 * trained if self.run.ema else 0,
             "the program": self._program,
         }
 
