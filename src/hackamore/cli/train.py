@@ -53,7 +53,12 @@ def run(
         return
     from hackamore.training.run import run_stage
 
-    print(f"done: {run_stage(stage, resume=resume, quiet=quiet)}")
+    out = run_stage(stage, resume=resume, quiet=quiet)
+
+    from accelerate import PartialState
+
+    if PartialState().is_main_process:
+        print(f"done: {out}")
 
 
 def _stage_of(config: Path) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hackamore.core.errors import HackamoreError
+
+UNFINISHED = ".hackamore-"
+"""How the names of files begin that are not written to their end yet."""
 
 
 @contextmanager
@@ -21,7 +25,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{UNFINISHED}{path.stem[:100]}-", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise HackamoreError(
@@ -38,6 +42,14 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_leftovers(folder: Path, age: float = 0.0) -> None:
+    """Remove what processes that were killed while they wrote left in ``folder``, older than ``age`` seconds."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        with suppress(OSError):  # another process may have been quicker
+            if path.is_file() and time.time() - path.stat().st_mtime >= age:
+                path.unlink()
 
 
 def sha256(path: Path | str) -> str:

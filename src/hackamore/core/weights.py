@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hackamore.core.errors import HackamoreError
+from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.core.files import written_whole
 
 SAFE = (".safetensors", ".sft")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
@@ -102,6 +103,21 @@ def open_weights(path: Path) -> WeightsFile:
             part = opened.get_slice(key)
             shapes[key], dtypes[key] = tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), part.get_dtype())
     return WeightsFile(path, shapes, dtypes, metadata)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a ``.safetensors`` file, whole or not at all.
+
+    Raises :class:`WorkFailed` where the disk does not take it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with written_whole(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except (SafetensorError, OSError) as error:
+            raise WorkFailed(f"{path} could not be written", received=error, remedy="free some disk space") from error
 
 
 def _flat(content: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hackamore.core.errors import HackamoreError
-from hackamore.core.files import written_whole
+from hackamore.core.files import clear_leftovers
+from hackamore.core.locks import alone
+from hackamore.core.weights import save_tensors
 
 ROWS = 1024
 """Most rows in a shard."""
@@ -26,6 +27,8 @@ SECONDS = 60.0
 """What was made longer ago than this is written, so that a kill never costs more."""
 HALF = 65504.0
 """The largest number that fp16 holds."""
+STALE = 3600.0
+"""Seconds after which nobody can still be writing a shard."""
 
 Row = Mapping[str, Tensor]
 Make = Callable[[list[int]], Row]
@@ -47,17 +50,20 @@ class Shelf:
         self._adding = threading.Lock()
         self._since = time.monotonic()
         self._here = threading.local()  # an open file is no thing for two threads
+        clear_leftovers(folder, STALE)
         self.look()
 
     def look(self) -> None:
-        """Take note of shards that have come since; one that is damaged is removed."""
+        """Take note of shards that have come since. A damaged one is removed, one that cannot be opened now is kept."""
         for path in sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else []:
             if path in self._known or path.name.startswith("."):
                 continue
             try:
                 with safe_open(path, "pt") as file:
                     keys = (file.metadata() or {})["keys"].split(",")
-            except (SafetensorError, KeyError, OSError):
+            except OSError:  # too many open files, a disk that is away: nothing is wrong with the shard
+                continue
+            except (SafetensorError, KeyError):
                 with contextlib.suppress(OSError):
                     path.unlink()
                 continue
@@ -85,7 +91,22 @@ class Shelf:
         """Make what is missing of ``keys``, ``batch`` rows at a time, a shard's rows all of one of the ``groups``.
 
         ``groups``: positions of ``keys`` that give rows of one shape. ``progress``: rows that are there, rows in all.
+        Of several processes one makes them, and the others wait and find them there.
         """
+        if self.missing(keys):
+            with alone(self.folder / ".lock"):
+                self.look()
+                self._make(keys, groups, make, batch, rows, progress)
+
+    def _make(
+        self,
+        keys: Sequence[str],
+        groups: Sequence[Sequence[int]],
+        make: Make,
+        batch: int,
+        rows: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
         absent = set(self.missing(keys))
         there = len(set(keys)) - len(absent)
         for group in groups:
@@ -157,8 +178,7 @@ class Shelf:
         names = list(parts[0][1])
         whole = {name: _compact(torch.cat([row[name].detach().cpu() for _, row in parts])) for name in names}
         path = self.folder / f"{hashlib.blake2b(','.join(keys).encode(), digest_size=12).hexdigest()}.safetensors"
-        with written_whole(path) as temporary:
-            save_file(whole, temporary, metadata={"keys": ",".join(keys)})
+        save_tensors(whole, path, {"keys": ",".join(keys)})
         self._known.add(path)
         self._places |= {key: (path, row) for row, key in enumerate(keys)}
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from hackamore.core.image import Size, to_hint
+from hackamore.core.image import Size, check_size, to_hint
 from hackamore.data.dataset import Dataset, open_dataset
 from hackamore.data.evaluation import Example
+from hackamore.data.views import bucket_multiple
 from hackamore.training.caches import latents_of, texts_of
 from hackamore.training.control import ControlTask
 from hackamore.training.control_stage import ControlStage
 from hackamore.training.gain import Gain, encoded
-from hackamore.training.memory import Parts
+from hackamore.training.memory import Parts, check_there
 from hackamore.training.objective import Objective
 from hackamore.training.probe import Probe, probe_examples
 from hackamore.training.reward import Reward
@@ -33,6 +34,8 @@ class Held:
 
     dataset: Dataset
     examples: Mapping[str, Sequence[Example]]
+    back: int = 0
+    """How many examples the training is without."""
 
     @property
     def shown(self) -> Sequence[Example]:
@@ -41,13 +44,15 @@ class Held:
         return held or [self.dataset.example(place) for place in range(min(6, len(self.dataset)))]
 
 
-def build(form: Any, stage: ControlStage) -> ControlTask:
-    """The task of training ``form`` as ``stage`` says; pictures and captions are encoded here, before the first step.
+def build(base: Any, make: Callable[[], Any], stage: ControlStage) -> ControlTask:
+    """The task of training, as ``stage`` says, the form on ``base`` that ``make`` gives once the data are there.
 
+    Pictures and captions are encoded here, all of them or each when it is first read, as ``memory.ahead`` says.
     Afterwards the base's autoencoder and text encoders are out of memory, where no step needs them.
     Raises :class:`HackamoreError` for data that does not fit, and for a reward that is none.
     """
-    base, run = form.base, stage.run
+    check_there(base)
+    run = stage.run
     objective = Objective(base.scheduler_config, stage.objective)
     held = hold_back(stage, stage.size or base.size, base)
     dataset = held.dataset
@@ -55,6 +60,8 @@ def build(form: Any, stage: ControlStage) -> ControlTask:
     ahead = _ahead(stage, dataset, base)
     latents = latents_of(dataset, base, run.precision, folder, ahead=ahead)
     texts = texts_of(dataset.captions, base, folder, sizes=dataset.sizes, ahead=ahead)
+    form = make()
+    base = form.base
     _calibrate(form, dataset, latents, objective, run.seed)
     if stage.memory.gradient_checkpointing:
         form.recompute()
@@ -74,6 +81,7 @@ def build(form: Any, stage: ControlStage) -> ControlTask:
         eight_bits=stage.control.eight_bits,
         probe=_probe(form, stage, held, objective) if stage.probe.every else None,
         parts=parts,
+        held_back=held.back,
     )
     if ahead and not form.needs_autoencoder and not stage.reward.weight:
         parts.release()
@@ -90,9 +98,12 @@ def _ahead(stage: ControlStage, dataset: Dataset, base: Any) -> bool:
 
 
 def open_data(stage: ControlStage, size: Size, base: Any, *, strict: bool = True) -> Dataset:
-    """The training data of ``stage``; ``strict`` as in :func:`open_dataset`."""
-    halvings = max(len(base.sites.encoder) - 1, 0)
-    multiple = max(base.multiple * 2**halvings, 64 if min(size) >= 256 else base.multiple)
+    """The training data of ``stage``; ``strict`` as in :func:`open_dataset`.
+
+    Raises :class:`HackamoreError` for a size that the base cannot make.
+    """
+    check_size(size, base.multiple)
+    multiple = bucket_multiple(size, base.multiple, len(base.sites.encoder))
     return open_dataset(stage.data, stage.kinds, size, multiple=multiple, strict=strict)
 
 
@@ -104,12 +115,12 @@ def hold_back(stage: ControlStage, size: Size, base: Any) -> Held:
         return Held(dataset, {})
     told = ProbeSettings.model_validate({**settings.model_dump(), "count": count})
     rest, examples = probe_examples(told, stage.kinds, size, dataset)
-    return Held(rest, examples)
+    return Held(rest, examples, len(dataset) - len(rest))
 
 
 def _calibrate(form: Any, dataset: Dataset, latents: Any, objective: Objective, seed: int) -> None:
     """Tune a fresh hint encoder's loudness on real hints and latents of one size."""
-    places = [int(place) for place in dataset.groups[0][:CALIBRATED]]
+    places = [int(place) for place in max(dataset.groups, key=len)[:CALIBRATED]]
     hints = to_hint([dataset.hint(place, kind=dataset.kinds[k % len(dataset.kinds)]) for k, place in enumerate(places)])
     clean = latents.read(places)
     generator = torch.Generator().manual_seed(seed)
@@ -121,11 +132,12 @@ def _rewards(form: Any, stage: ControlStage, held: Held) -> list[Reward]:
     """The reward of each kind of hint, tried on true pictures; none where rewards have no weight."""
     if not stage.reward.weight:
         return []
-    places = [int(place) for place in held.dataset.groups[0][:SANE]]
+    places = [int(place) for place in max(held.dataset.groups, key=len)[:SANE]]
     pictures = to_hint([held.dataset.picture(place) for place in places])
     rewards = []
     for kind in stage.kinds:
-        told, twice = stage.data.parameters, stage.memory.gradient_checkpointing
+        making, twice = held.dataset.makings.get(kind), stage.memory.gradient_checkpointing
+        told = {} if making is None else making.parameters
         reward = Reward(form.base, stage.reward, kind, told, checkpointing=twice)
         reward.sanity(pictures, to_hint([held.dataset.hint(place, kind=kind) for place in places])).check()
         rewards.append(reward)
@@ -138,7 +150,7 @@ def _probe(form: Any, stage: ControlStage, held: Held, objective: Objective) -> 
         return None
     base, precision, seed = form.base, stage.run.precision, stage.probe.seed
     some = list(next(iter(held.examples.values())))
-    seen = [held.dataset.example(int(place)) for place in held.dataset.groups[0][: len(some)]]
+    seen = [held.dataset.example(int(place)) for place in max(held.dataset.groups, key=len)[: len(some)]]
 
     def gain(examples: Sequence[Example]) -> Gain:
         groups = [
@@ -158,4 +170,5 @@ def _probe(form: Any, stage: ControlStage, held: Held, objective: Objective) -> 
         training_gain=gain(seen),
         networks=[form],
         precision=precision,
+        unlocked=stage.control.unlocked,
     )

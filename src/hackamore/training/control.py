@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.bases.base import Text
+from hackamore.bases.weighting import literal
+from hackamore.core.errors import HackamoreError
 from hackamore.core.image import to_hint
 from hackamore.data.evaluation import Example
 from hackamore.generate import generate
 from hackamore.training.draws import Draws
+from hackamore.training.forms.write import base_hash
 from hackamore.training.health import Checks
 from hackamore.training.objective import Objective, dropped
+from hackamore.training.reward import counts
 from hackamore.training.samples import Column, write_grid
 from hackamore.training.task import Task
 
@@ -27,7 +32,8 @@ class ControlTask(Task):
     """Latents, hints and captions → a control's weights, through the locked base.
 
     ``form`` is what is trained, at ``lr``, which its groups need, and in ``precision``; ``dataset``, ``latents`` and
-    ``texts`` are the examples, ``shown`` those that samples are made of; ``rewards``, one a kind of hint, count
+    ``texts`` are the examples, ``shown`` those that samples are made of, ``held_back`` how many the data are
+    without; ``rewards``, one a kind of hint, count
     ``reward_weight`` from step ``reward_from`` on; ``parts`` of the base come back for probes and samples.
     """
 
@@ -48,23 +54,41 @@ class ControlTask(Task):
         eight_bits: bool = False,
         probe: Any = None,
         parts: Any = None,
+        held_back: int = 0,
     ) -> None:
         super().__init__()
         self.form = form
         self.dataset, self.latents, self.texts, self.objective = dataset, latents, texts, objective
         self.lr, self.precision, self.shown, self.eight_bits = lr, precision, list(shown), eight_bits
         self.rewards, self.reward_weight, self.reward_from = list(rewards), reward_weight, reward_from
-        self._probe, self._parts = probe, parts
+        self._probe, self._parts, self.held_back = probe, parts, held_back
+        self._were: list[tuple[Any, torch.device]] = []
 
     @property
     def base(self) -> Any:
         """The locked base."""
         return self.form.base
 
+    def identity(self) -> dict[str, Any]:
+        """Kind, form and base; then the data, and what is minimised."""
+        told = {**self.objective.settings.model_dump(), "prediction": self.objective.prediction}
+        return {
+            "kind": ",".join(self.form.kinds),
+            "form": self.form.form,
+            "base": base_hash(self.base),
+            "data": self.dataset.key,
+            "reward": self.reward_weight,
+            **{f"objective.{name}": value for name, value in told.items()},
+        }
+
     def place(self, device: torch.device) -> None:
         """Move what is trained and the locked base."""
+        bases = {id(base): base for base in (self.base, getattr(self._parts, "base", self.base))}.values()
+        self._were = [(base, base.device) for base in bases]
+        self._came = next(self.form.parameters()).device
         super().place(device)
-        self.base.to(device)
+        for base in bases:
+            base.to(device)
 
     def frozen(self) -> list[nn.Module]:
         """The base's network."""
@@ -78,10 +102,11 @@ class ControlTask(Task):
     def batch(self, draws: Draws) -> dict[str, Tensor]:
         """Latents, noise, timesteps, text and hints of one step, all from the step's own randomness.
 
-        ``reward`` is 1 in the phase in which the reward counts, else 0.
+        ``reward``, how much that of each row counts, is there in the phase in which the reward counts.
         """
         places = draws.places(self.dataset.groups)
-        u = draws.uniform(8)
+        whole = draws.uniform_of_all(8)
+        u = draws.mine(whole)
         kinds, variants = _pick(u[:, 0], len(self.dataset.kinds)), _pick(u[:, 1], self.dataset.variants)
         prompt_lost, hint_lost = dropped(u[:, 2:5], self.objective.settings)
         latents = self.latents.read(places.numpy(), variants.numpy())
@@ -97,8 +122,16 @@ class ControlTask(Task):
             **{f"added.{name}": value for name, value in text.added.items()},
             "hint": torch.where(hint_lost[:, None, None, None], 0.0, hints),
             "kind": kinds,
-            "reward": torch.full((len(places),), float(bool(self.rewards) and draws.step >= self.reward_from)),
+            **({"reward": draws.mine(self._counts(whole))} if self._rewards_at(draws.step) else {}),
         }
+
+    def _rewards_at(self, step: int) -> bool:
+        return bool(self.rewards) and step >= self.reward_from
+
+    def _counts(self, u: Tensor) -> Tensor:
+        """How much the reward of each row counts, from the uniform numbers of the whole batch."""
+        share = self.objective.share(self.objective.timesteps(u[:, 7]))
+        return counts(self.rewards[0].settings, share, dropped(u[:, 2:5], self.objective.settings)[1])
 
     def _hints(self, places: Tensor, variants: Tensor, kinds: Tensor, u: Tensor) -> Tensor:
         rows = zip(places.tolist(), variants.tolist(), kinds.tolist(), u.tolist(), strict=True)
@@ -120,19 +153,16 @@ class ControlTask(Task):
         made = self.form.predict(x, batch["t"], text_of(batch), batch["hint"], batch["kind"])
         target = self.objective.target(batch["latents"], batch["noise"], batch["t"])
         loss = self.objective.loss(made, target, batch["t"])
-        if not bool(batch["reward"].any()):
+        if "reward" not in batch:
             return {"loss": loss}
         reward = self._rewarded(x, made, batch)
         return {"loss": loss + self.reward_weight * reward, "denoising": loss, "reward": reward}
 
     def _rewarded(self, x: Tensor, made: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """The reward loss of a batch, each kind of hint read in its own way; kinds count by their rows."""
-        total = x.new_zeros(())
-        rows = x.new_zeros(())
-        for number, reward in enumerate(self.rewards):
-            loss, share = reward(x, made, batch["t"], batch["hint"], self.objective, batch["kind"] == number)
-            total, rows = total + loss * share, rows + share
-        return total / rows.clamp(min=1e-6)
+        """The reward loss of a batch, or of a part of it, each kind of hint read in its own way."""
+        told = batch["t"], batch["hint"], self.objective
+        mine = [batch["reward"] * (batch["kind"] == number) for number in range(len(self.rewards))]
+        return torch.stack([one(x, made, *told, rows) for one, rows in zip(self.rewards, mine, strict=True)]).sum()
 
     def probe(self) -> dict[str, float] | None:
         """Control fidelity on the examples that were held back."""
@@ -151,8 +181,9 @@ class ControlTask(Task):
                 size = (example.picture.shape[1], example.picture.shape[0])
                 hint = example.hint(kind, {})
                 unit = self.form.unit(to_hint([hint]), kind)
+                words = literal(example.caption)
                 on, off = (
-                    generate(self.base, example.caption, controls=units, size=size, steps=SHOWN_STEPS).images[0].pixels
+                    generate(self.base, words, controls=units, size=size, steps=SHOWN_STEPS).images[0].pixels
                     for units in ([unit], [])
                 )
                 columns.append(Column(hint, on, off, example.picture, example.caption))
@@ -174,11 +205,21 @@ class ControlTask(Task):
         self.form.write(folder, eight_bits=self.eight_bits)
 
     def restore(self) -> None:
-        """Give the base back what was laid aside, and keep what was encoded."""
-        self.latents.flush()
-        self.texts.flush()
+        """Give the base back what was laid aside, put all where it was, and keep what was encoded."""
         if self._parts is not None:
             self._parts.restore()
+        self.form.keep()
+        for base, device in self._were:
+            if base.device != device:
+                base.to(device)
+        if self._were and _elsewhere(self.form, self._came):
+            self.form.to(self._came)
+        self._were = []
+        try:
+            self.latents.flush()
+            self.texts.flush()
+        except (HackamoreError, OSError) as error:  # it only saves time, and must not hide why a run ended
+            logging.getLogger(__name__).warning("what was encoded could not be kept: %s", error)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -186,7 +227,8 @@ class ControlTask(Task):
         trained = sum(p.numel() for p in self.form.parameters() if p.requires_grad)
         return {
             "pairs": len(self.dataset),
-            "held back": len(self.shown) if self._probe is not None else 0,
+            "held back": self.held_back,
+            "probed on": 0 if self._probe is None else len(self.shown),
             "data": self.dataset.key,
             "trained parameters": trained,
         }
@@ -202,6 +244,11 @@ class _Told(Checks):
     def begin(self, batch: Any, first: int = 0) -> list[str]:
         """The notes where a run begins, and what its health is."""
         return [*([] if first else self.task.notes), *super().begin(batch, first)]
+
+
+def _elsewhere(form: nn.Module, device: torch.device) -> bool:
+    """Whether ``form`` is elsewhere; shards stay where they are."""
+    return any(p.device != device and not hasattr(p, "placements") for p in form.parameters())
 
 
 def text_of(batch: dict[str, Tensor]) -> Text:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.section import Section
@@ -42,7 +43,9 @@ class ControlStage(Section):
     kind: str | tuple[str, ...] = Field(description="which hint; several for a union")
     data: DataSettings
     output: Path
-    size: tuple[int, int] | None = Field(None, description="width and height; by default the base's own")
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="width and height; by default the base's own"
+    )
     control: ControlSettings = ControlSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     reward: RewardSettings = RewardSettings()
@@ -60,6 +63,14 @@ class ControlStage(Section):
             told = {**told, "data": {"path": str(data)} if isinstance(data, (str, Path)) else data}
             told["run"] = {**USUAL, "precision": usual_precision(), **run} if isinstance(run, dict) else run
         return told
+
+    @field_validator("kind")
+    @classmethod
+    def _named(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Finished files are called by it."""
+        if any(not re.fullmatch(r"[\w-]+", kind) for kind in ((value,) if isinstance(value, str) else value)):
+            raise ValueError("a kind is named by letters, digits, - and _ alone")
+        return value
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -84,7 +95,8 @@ class ControlStage(Section):
         self.check()
         base = load_base(self.base, dtype=self.memory.base_dtype)
         torch.manual_seed(self.run.seed)
-        return build(make_form(base, self.control, self.kinds), self)
+        form = make_form(base, self.control, self.kinds)
+        return build(base, lambda: form, self)
 
     def watchers(self, quiet: bool = False) -> list[Watcher]:
         """Who is told how it goes."""

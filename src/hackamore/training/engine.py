@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from hackamore.core.errors import HackamoreError
+from hackamore.core.files import clear_leftovers
 from hackamore.training.allocator import keep_pages
 from hackamore.training.draws import Draws
 from hackamore.training.history import best, exhausted
@@ -19,11 +21,15 @@ from hackamore.training.log import Audience, Log, Plain
 from hackamore.training.prefetch import Ahead
 from hackamore.training.processes import Processes
 from hackamore.training.rates import learning_rate
+from hackamore.training.samples import sample_files
 from hackamore.training.settings import ProbeSettings, RunSettings
-from hackamore.training.state import checkpoints, clear_leftovers, newest, save_checkpoint
+from hackamore.training.state import checkpoints, newest, save_checkpoint
 from hackamore.training.step import Batch, Stepper
 from hackamore.training.task import Checks, Task
 from hackamore.training.watcher import Outcome, Started, Watcher
+
+BOUND = ("kind", "form", "base")
+"""What of a task's identity a checkpoint is refused for; the rest is warned of."""
 
 
 class Engine:
@@ -49,12 +55,15 @@ class Engine:
         self.stepper = Stepper(task, run, self.processes, None if state is None else state["weights"])
         self.log = Log(output / "log.jsonl", -1 if state is None else self.done, self.processes, run)
         if state is not None:
-            warnings += [*_changes(state["run"], run), *self.stepper.load(state)]
+            now = {**run.model_dump(), **task.identity()}
+            warnings += [*_changes({**state["run"], **state.get("identity", {})}, now), *self.stepper.load(state)]
+            if self.done > run.steps:
+                warnings.append(f"{self.done} steps are done already, more than the {run.steps} that are asked for")
             self.log.load(state["log"])
         del state
         self.every = 0 if probe is None else probe.every
         self.patience = None if probe is None or not probe.every else probe.patience
-        self.early = False
+        self.early = self.exported = False
         self.audience = Audience((watchers or [Plain()]) if self.processes.main else [], self._warn)
         self.audience.tell("begins", Started(output, run, self.first, settings))
         self.log.hear = lambda row: self.audience.tell("logged", row)
@@ -68,9 +77,15 @@ class Engine:
     def _found(self, resume: bool) -> tuple[dict[str, Any] | None, list[str]]:
         """The checkpoint to go on from, read by every process before any is removed."""
         state, warnings = newest(self.folder) if resume else (None, [])
+        if state is not None:
+            self._check_bound(state.get("identity", {}))
         self.processes.wait()
         if self.processes.main:
-            clear_leftovers(self.folder)
+            for folder in (self.output, self.folder, self.output / "samples", self.output / "unet"):
+                clear_leftovers(folder)
+            for step, path in sample_files(self.output / "samples"):
+                if state is None or step > state["step"]:
+                    path.unlink()
             if not resume:
                 shutil.rmtree(self.output / "best", ignore_errors=True)
             _restore_best(self.output)
@@ -78,6 +93,18 @@ class Engine:
                 if state is None or int(old.stem.removeprefix("step-")) > state["step"]:
                     old.unlink() if not resume else old.replace(old.with_suffix(".damaged"))
         return state, warnings
+
+    def _check_bound(self, before: Mapping[str, Any]) -> None:
+        """Raise :class:`HackamoreError` where the checkpoint is of another kind, form or base."""
+        now = self.task.identity()
+        for name in BOUND:
+            if before.get(name) and now.get(name) and before[name] != now[name]:
+                raise HackamoreError(
+                    f"the checkpoint in {self.output} belongs to another {name}",
+                    received=now[name],
+                    expected=before[name],
+                    remedy="another output folder, or begin anew without resuming",
+                )
 
     @property
     def finished(self) -> bool:
@@ -154,7 +181,8 @@ class Engine:
     def save(self) -> None:
         """Write a checkpoint of the steps that are done."""
         self.stepper.settle()
-        state = {"run": self.run.model_dump(), **self.stepper.state(), "log": self.log.state()}
+        state = {"run": self.run.model_dump(), "identity": dict(self.task.identity()), **self.stepper.state()}
+        state["log"] = self.log.state()
         if self.processes.main:
             with self.log.aside():
                 path = save_checkpoint(self.folder, self.done, state, self.run.keep)
@@ -164,6 +192,11 @@ class Engine:
         """Write the finished weights, averaged."""
         self._settled()
         self._averaged(lambda: self.task.export(self.output))
+        self.exported = True
+
+    def leave(self) -> None:
+        """Leave the task as a caller may use it: what was exported in its weights, in eval mode, laid out as before."""
+        self.stepper.leave(self.exported)
 
     def end(self, outcome: Outcome, words: str) -> None:
         """Tell all how it ended."""
@@ -195,10 +228,9 @@ class Engine:
                 average.swap()
 
 
-def _changes(before: Mapping[str, Any], run: RunSettings) -> list[str]:
-    """In words, what of the settings is not as it was when the checkpoint was written."""
-    now = run.model_dump()
-    changed = [f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value]
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In words, what is not as it was when the checkpoint was written."""
+    changed = [f"{name} {before[name]} → {now[name]}" for name in now if name in before and before[name] != now[name]]
     return [f"going on with other settings: {', '.join(changed)}"] if changed else []
 
 

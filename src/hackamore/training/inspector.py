@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hackamore.annotators.inspector import ATTRIBUTES, REACH, Inspected, Inspector
 from hackamore.core import palette
-from hackamore.core.files import written_whole
 from hackamore.core.skeleton import JOINTS, MIRRORED
+from hackamore.core.weights import save_tensors
 from hackamore.data.truth import Truths
 from hackamore.evaluation.sheets import write_sheet
 from hackamore.training.draws import Draws
@@ -133,14 +133,11 @@ class InspectorTask(Task):
 
     def export(self, folder: Path) -> None:
         """``inspector.safetensors``: convolutions in fp8 (what it reads does not change), the rest fp16."""
-        from safetensors.torch import save_file
-
         weights = {
             name: p.detach().to(torch.float8_e4m3fn if p.numel() > 2000 else torch.float16).contiguous()
             for name, p in self.inspector.state_dict().items()
         }
-        with written_whole(folder / "inspector.safetensors") as path:
-            save_file(weights, path)
+        save_tensors(weights, folder / "inspector.safetensors")
 
 
 def _varied(x: Tensor, u: Tensor, draws: Draws) -> Tensor:

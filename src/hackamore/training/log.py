@@ -68,7 +68,8 @@ class Log:
     def __init__(self, path: Path, start: int, processes: Processes, run: RunSettings) -> None:
         self.path, self.processes, self.run = path, processes, run
         self.sums: dict[str, Tensor] = {}
-        self.count, self.fresh, self.since = 0, 0, time.monotonic()
+        self.counts: dict[str, int] = {}
+        self.fresh, self.since = 0, time.monotonic()
         self.hear: Callable[[dict[str, Any]], None] | None = None
         if processes.main:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,13 +82,14 @@ class Log:
         for name, value in {**losses, "norm": norm}.items():
             value = _precise(value.detach())
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count, self.fresh = self.count + 1, self.fresh + 1
+            self.counts[name] = self.counts.get(name, 0) + 1  # a reward's losses begin in mid-window
+        self.fresh += 1
         if (step + 1) % self.run.log_every and step + 1 != self.run.steps:
             return
-        means = {name: float(total) / self.count for name, total in self._met().items()}
+        means = {name: float(total) / self.counts[name] for name, total in self._met().items()}
         now = time.monotonic()
         rate = self.fresh * self.run.batch_size / max(now - self.since, 1e-9)
-        self.sums, self.count, self.fresh, self.since = {}, 0, 0, now
+        self.sums, self.counts, self.fresh, self.since = {}, {}, 0, now
         row = {name: float(f"{value:.9g}") for name, value in means.items()}  # all that single precision has
         row |= {"lr": float(f"{lr:.6g}"), "samples_per_second": float(f"{rate:.4g}"), "memory_mib": peak_memory()}
         self.write({"step": step + 1, **row})
@@ -107,12 +109,13 @@ class Log:
     def state(self) -> dict[str, Any]:
         """What the next row has so far, for a checkpoint; every process must ask."""
         self.sums = self._met()
-        return {"sums": {name: total.cpu() for name, total in self.sums.items()}, "count": self.count}
+        return {"sums": {name: total.cpu() for name, total in self.sums.items()}, "counts": dict(self.counts)}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state` gave."""
         self.sums = {name: total.to(self.processes.device) for name, total in state["sums"].items()}
-        self.count = int(state["count"])
+        counts = state.get("counts") or dict.fromkeys(self.sums, state.get("count", 1))
+        self.counts = {name: int(count) for name, count in counts.items()}
 
     def warn(self, step: int, words: str) -> None:
         """A warning after ``step`` steps."""

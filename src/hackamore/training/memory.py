@@ -17,6 +17,18 @@ KEPT = ("unet", "transformer")
 """The parts that every step runs."""
 
 
+def check_there(base: Any) -> None:
+    """Raise :class:`HackamoreError` for a base whose weights are brought layer by layer, which no training can move."""
+    for name, part in base.parts().items():
+        if any(tensor.is_meta for tensor in part.parameters()):
+            raise HackamoreError(
+                "a base that waits in main memory layer by layer cannot be trained on",
+                received=f"{name} of {base.name}, offload sequential",
+                expected="a base whose weights are there",
+                remedy="load_base without offload",
+            )
+
+
 class Parts:
     """A base's autoencoder and text encoders, which can be laid aside and brought back, the same to the bit.
 
@@ -104,17 +116,17 @@ class Parts:
         for guard in self._guards:
             guard.remove()
         self._guards = []
-        tensors = self._tensors()
+        tensors, device = self._tensors(), self.base.device  # the base may have moved since
         if self._file is not None:
             self._file.seek(0)
         for place, (tensor, (shape, stride)) in enumerate(zip(tensors, self._shapes, strict=True)):
             if self._aside is not None:
-                tensor.data = self._aside[place].to(self.base.device)
+                tensor.data = self._aside[place].to(device)
                 continue
             assert self._file is not None
             fresh = torch.empty(shape, dtype=tensor.dtype)
             self._file.readinto(memoryview(_bytes_of(fresh)))  # type: ignore[attr-defined]
-            tensor.data = torch.empty_strided(shape, stride, dtype=tensor.dtype).copy_(fresh)
+            tensor.data = torch.empty_strided(shape, stride, dtype=tensor.dtype).copy_(fresh).to(device)
 
     def _empty(self) -> None:
         for tensor in self._tensors():

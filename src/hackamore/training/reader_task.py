@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hackamore.core import palette
-from hackamore.core.files import written_whole
 from hackamore.core.image import from_hint
+from hackamore.core.weights import save_tensors
 from hackamore.data.truth import Truths
 from hackamore.evaluation.sheets import write_sheet
 from hackamore.training.draws import Draws
@@ -105,11 +105,8 @@ class ReaderTask(Task):
 
     def export(self, folder: Path) -> None:
         """``reader.safetensors``, fp16."""
-        from safetensors.torch import save_file
-
         weights = {name: p.detach().half().contiguous() for name, p in self.reader.state_dict().items()}
-        with written_whole(folder / FILE) as path:
-            save_file(weights, path)
+        save_tensors(weights, folder / FILE)
 
 
 def softened(x: Tensor, soft: Tensor, u: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,6 +11,8 @@ from hackamore.core.section import Section
 
 Form = Literal["controlnet", "t2i-adapter", "t2i-adapter-light", "xs", "control-lora", "union"]
 """Kinds of networks that can be trained."""
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class RunSettings(Section):
@@ -24,7 +26,7 @@ class RunSettings(Section):
     flat: float = Field(0.4, ge=0, le=1, description="share of the run before the cosine fall begins")
     final: float = Field(0.05, ge=0, le=1, description="learning rate at the end, as a share of lr")
     optimiser: Literal["adamw", "adamw8bit", "adafactor", "sgd"] = "adamw"
-    betas: tuple[float, float] = Field((0.9, 0.99), description="sgd takes the first as momentum; adafactor none")
+    betas: tuple[Momentum, Momentum] = Field((0.9, 0.99), description="sgd takes the first as momentum; adafactor none")
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     ema: float | None = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 keeps none")
@@ -32,7 +34,7 @@ class RunSettings(Section):
     compile: bool = Field(False, description="torch.compile the step")
     channels_last: bool = Field(False, description="convolution weights and features in channels-last memory format")
     prefetch: int = Field(1, ge=0, description="batches that are prepared in the background")
-    seed: int = 0
+    seed: Seed = 0
     log_every: int = Field(50, gt=0)
     checkpoint_every: int = Field(1000, gt=0)
     keep: int = Field(2, gt=0, description="checkpoints that are kept, newest first")
@@ -82,7 +84,7 @@ class ObjectiveSettings(Section):
 class RewardSettings(Section):
     """ControlNet++'s consistency reward: the one-step denoised picture is read back and compared with the hint."""
 
-    weight: float = Field(0.0, ge=0, description="0 is no reward")
+    weight: float = Field(0.0, ge=0, description="of the mean over the rows that are decoded; 0 is no reward")
     start: float = Field(0.7, ge=0, le=1, description="share of the run before it begins")
     below: float = Field(0.4, gt=0, le=1, description="only timesteps below this share of the schedule")
     share: float = Field(1.0, gt=0, le=1, description="share of a batch's rows that are decoded")
@@ -108,9 +110,17 @@ class ProbeSettings(Section):
     data: str | None = Field(None, description="a folder of pairs to probe on instead, or worlds")
     kind: str | None = Field(None, description="as which kind of hint it is read back; by default the control's own")
     steps: int = Field(4, gt=0, description="of sampling; four rank controls as well as ten")
-    guidance: float | None = Field(1.0, ge=1, description="1 shows the control alone; null is what the base likes")
-    seed: int = 0
+    guidance: float | None = Field(1.0, ge=0, description="1 shows the control alone; 0 is what the base likes")
+    seed: Seed = 0
     patience: int | None = Field(None, gt=0, description="stop after so many probes without a rise")
+
+    @field_validator("guidance")
+    @classmethod
+    def _none(cls, value: float | None) -> float | None:
+        """TOML has no word for nothing."""
+        if value is not None and 0 < value < 1:
+            raise ValueError("below 1 there is only 0, what the base likes")
+        return value or None
 
 
 class TrackSettings(Section):

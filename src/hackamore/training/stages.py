@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from hackamore.core.image import from_hint
 from hackamore.core.section import Section
@@ -21,7 +21,7 @@ from hackamore.training.watcher import Watcher
 class _Stage(Section):
     data: Path
     output: Path
-    size: tuple[int, int] = (128, 128)
+    size: tuple[PositiveInt, PositiveInt] = (128, 128)
     run: RunSettings
 
     def pictures(self, pairs: list[Pair]) -> Any:
@@ -42,10 +42,10 @@ class _Stage(Section):
         return made
 
     def watchers(self, quiet: bool = False) -> list[Watcher]:
-        """Who is told how it goes: progress alone."""
+        """Who is told how it goes: progress alone; ``quiet``: its warnings."""
         from hackamore.training.watch.progress import Progress
 
-        return [] if quiet else [Progress()]
+        return [Progress(quiet=quiet)]
 
 
 class AutoencoderStage(_Stage):

@@ -105,12 +105,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step-*.pt") if re.fullmatch(r"step-\d+\.pt", p.name))
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove what a process killed while saving left behind."""
-    for path in folder.glob(".step-*.pt"):
-        path.unlink(missing_ok=True)
-
-
 def _problem(path: Path, state: Any) -> str | None:
     """What is wrong with a checkpoint's content."""
     if not isinstance(state, dict):

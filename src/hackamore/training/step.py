@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.training.calm import autocast
 from hackamore.training.optimisers import make_optimiser, restore, state_of
 from hackamore.training.processes import Processes
 from hackamore.training.rates import learning_rate
@@ -18,7 +19,6 @@ from hackamore.training.settings import RunSettings
 from hackamore.training.state import Average
 from hackamore.training.task import Checks, Task
 
-PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALLEST_SCALE = 2.0**-10
 """Of fp16 losses: gradients that are not finite even so are no overflow."""
 
@@ -33,13 +33,12 @@ class Stepper:
         task.place(processes.device)
         if weights is not None:
             _load(task, weights)
-        if run.channels_last:
-            _channels_last(task)
         if run.compile:
             from hackamore.bases.memory import check_compiler
 
             check_compiler(processes.device)
             task.compile()
+        self._turned = _channels_last(task) if run.channels_last else []
         task.train()
         self.model: Any = processes.joined(task)
         self.named: dict[str, Tensor] = {name: p for name, p in task.named_parameters() if p.requires_grad}
@@ -75,6 +74,15 @@ class Stepper:
             self.average.update(step)
         return losses, norm, warnings
 
+    def leave(self, averaged: bool) -> None:
+        """After the last step: eval mode, the memory format that was there before, and, if told, averaged weights."""
+        if averaged and self.average is not None:
+            self.average.swap()
+        for weight in self._turned:
+            weight.data = weight.data.contiguous()
+        self._turned = []
+        self.task.eval()
+
     def settle(self) -> None:
         """Raise :class:`WorkFailed` where the gradient of a step that was not looked at yet is not finite."""
         unseen, self._unseen = self._unseen, []
@@ -95,7 +103,7 @@ class Stepper:
         for number, (part, rows) in enumerate(parts):
             moved = {name: self._moved(value, device) for name, value in part.items()}
             with self.processes.meeting(self.model, number + 1 == len(parts)):
-                with torch.autocast(device.type, PRECISIONS[self.run.precision], enabled=self.run.precision != "no"):
+                with autocast(device, self.run.precision):
                     losses = self.model(moved)
                 share = rows / total
                 loss = losses["loss"].float()
@@ -173,7 +181,10 @@ def _load(task: Task, weights: dict[str, Tensor]) -> None:
         mine[name].copy_(weight)
 
 
-def _channels_last(task: Task) -> None:
-    """Convolution weights of all that a step runs, in channels-last memory format."""
-    for network in (task, *task.frozen()):
+def _channels_last(task: Task) -> list[nn.Parameter]:
+    """Convolution weights of all that a step runs, in channels-last memory format; those that were not before."""
+    networks = (task, *task.frozen())
+    found = {id(p): p for network in networks for p in network.parameters() if p.ndim == 4 and p.is_contiguous()}
+    for network in networks:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return list(found.values())

@@ -17,7 +17,8 @@ from hackamore.bases.base import Text
 from hackamore.controls.adapter import Adapter
 from hackamore.core.image import Size
 from hackamore.training.adamw8bit import BLOCK, SMALLEST
-from hackamore.training.caches import AUTOCAST, ENCODED
+from hackamore.training.caches import ENCODED
+from hackamore.training.calm import autocast
 from hackamore.training.forms.trained import Trained
 from hackamore.training.free import PROGRAM
 from hackamore.training.live import Counted, count_run, count_step
@@ -130,20 +131,11 @@ class Tally:
 
         Raises :class:`HackamoreError` for a form that cannot.
         """
-        base, branch = self.form.base, getattr(self.form.network, "branch", self.form.network)
-        did = (
-            getattr(branch, "recomputes", False),
-            bool(getattr(branch, "trunk", None) and branch.trunk.is_gradient_checkpointing),
-        )
         self.form.recompute()
         try:
             yield
         finally:
-            self.form.base = base
-            if hasattr(branch, "recomputes"):
-                branch.recomputes = did[0]
-            if hasattr(branch, "trunk") and not did[1]:
-                branch.trunk.disable_gradient_checkpointing()
+            self.form.keep()
 
     @property
     def _on_cpu(self) -> bool:
@@ -154,8 +146,7 @@ class Tally:
         return PROGRAM if self._on_cpu else 0
 
     def _autocast(self) -> torch.autocast:
-        dtype = AUTOCAST[self.run.precision]
-        return torch.autocast(self.base.device.type, dtype, enabled=dtype is not None)
+        return autocast(self.base.device, self.run.precision)
 
     def _loss(self, rows: int) -> Tensor:
         device = self.base.device

@@ -39,6 +39,13 @@ class Task(nn.Module, ABC):
         """Networks that a step runs and does not train, where they are no part of the module tree."""
         return []
 
+    def identity(self) -> dict[str, Any]:
+        """What its checkpoints belong to, by name, plain values; a run that goes on with others is told so.
+
+        With another ``kind``, ``form`` or ``base`` it does not go on.
+        """
+        return {}
+
     @abstractmethod
     def groups(self) -> list[dict[str, Any]]:
         """Optimiser groups: ``params``, and ``scale``, a factor on the learning rate."""
@@ -47,7 +54,8 @@ class Task(nn.Module, ABC):
     def batch(self, draws: Draws) -> dict[str, Tensor]:
         """The inputs of one step, from the step's randomness alone; one row an example.
 
-        Called from threads in the background, for several steps at once: it must change nothing.
+        Called from threads in the background, for several steps at once: it must change nothing that they share
+        but caches, whose content is the same whoever fills them.
         """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from hackamore.training.watcher import Outcome, Watcher
 
 AGREE_EVERY = 10
 """Several processes ask each other so often whether one was told to stop."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What an operating system says where a disk takes no more."""
 
 
 def train(
@@ -48,15 +51,29 @@ def train(
         with _interrupts_wait() as asked:
             outcome, words = _work(engine, asked)
     except BaseException as error:
-        failed = WorkFailed(
-            f"{output} could not be written", received=error.strerror or str(error), remedy="free some disk space"
-        ) if isinstance(error, OSError) else error  # fmt: skip
+        failed = _failure(error, engine) if isinstance(error, OSError) else error
         engine.end("stopped" if isinstance(error, (Cancelled, KeyboardInterrupt)) else "failed", str(failed))
         if failed is error:
             raise
         raise failed from error
+    finally:
+        engine.leave()
     engine.end(outcome, words)
     return Path(output)
+
+
+def _failure(error: OSError, engine: Engine) -> WorkFailed:
+    """In a sentence, what the operating system did not do: write the run's folder, or something else."""
+    words, path = error.strerror or str(error), str(error.filename or "")
+    if error.errno in FULL:
+        return WorkFailed(f"{engine.output} could not be written", received=words, remedy="free some disk space")
+    if path and Path(path).resolve().is_relative_to(engine.output.resolve()):
+        return WorkFailed(f"{path} could not be written", received=words)
+    told = f"{type(error).__name__}: {words}{f': {path}' if path else ''}"
+    return WorkFailed(
+        f"the training broke at step {engine.done}", received=told, remedy="the same command goes on from the newest"
+        " checkpoint",
+    )  # fmt: skip
 
 
 def _work(engine: Engine, asked: list[int]) -> tuple[Outcome, str]:
@@ -79,7 +96,7 @@ def _work(engine: Engine, asked: list[int]) -> tuple[Outcome, str]:
     engine.export()
     if engine.done < run.steps:
         return "early", f"stopped early at step {engine.done}: its probe has not risen for a while"
-    return "done", f"all {run.steps} steps done"
+    return "done", f"all {engine.done} steps done"
 
 
 @contextmanager

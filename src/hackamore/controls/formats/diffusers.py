@@ -14,6 +14,7 @@ from hackamore.controls.branch import Branch
 from hackamore.controls.formats.file import CONFIG
 from hackamore.controls.formats.names import their_name
 from hackamore.core.files import written_whole
+from hackamore.core.weights import save_tensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONDITION = "hackamore.condition"
@@ -63,13 +64,10 @@ def write_folder(
     Its header names the condition of ``control``, and has the lines ``told`` and the configuration, so that the file
     alone says what it is.
     """
-    from safetensors.torch import save_file
-
     metadata = {"format": "pt", CONFIG: json.dumps(dict(config), default=list), **(told or {})} | (
         {CONDITION: control.condition} if control.condition else {}
     )
-    with written_whole(folder / WEIGHTS) as path:
-        save_file(weights, path, metadata=metadata)
+    save_tensors(weights, folder / WEIGHTS, metadata)
     with written_whole(folder / "config.json") as path:
         path.write_text(json.dumps(dict(config), indent=2, default=list), encoding="utf-8")
     return folder / WEIGHTS

@@ -14,7 +14,7 @@ from hackamore.controls.formats.keys import check_keys
 from hackamore.controls.formats.t2i import FAMILY
 from hackamore.controls.lllite import PREFIX, LLLite, Shape
 from hackamore.core.errors import HackamoreError
-from hackamore.core.files import written_whole
+from hackamore.core.weights import save_tensors
 
 CONDITION = "hackamore.condition"
 ARCHITECTURE = {"sdxl": "stable-diffusion-xl-v1-base", "sd1": "stable-diffusion-v1", "sd2": "stable-diffusion-v2"}
@@ -83,8 +83,6 @@ def shapes_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
 
 def write_lllite(control: LLLite, path: Path, family: str, dtype: torch.dtype | None = None) -> Path:
     """Write ``control`` as kohya's scripts do; ``family`` is its base's. Returns ``path``."""
-    from safetensors.torch import save_file
-
     weights = {
         key: value.detach().to("cpu", dtype or value.dtype).contiguous()
         for key, value in control.parts.state_dict().items()
@@ -92,6 +90,5 @@ def write_lllite(control: LLLite, path: Path, family: str, dtype: torch.dtype | 
     told = {"format": "pt", FAMILY: family} | ({CONDITION: control.condition} if control.condition else {})
     if family in ARCHITECTURE:
         told["modelspec.architecture"] = f"{ARCHITECTURE[family]}/control-net-lllite"
-    with written_whole(path) as temporary:
-        save_file(weights, temporary, metadata=told)
+    save_tensors(weights, path, told)
     return path

@@ -15,7 +15,7 @@ from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.keys import check_keys
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.core.files import written_whole
-from hackamore.core.weights import PICKLES, SAFE
+from hackamore.core.weights import PICKLES, SAFE, save_tensors
 
 Layout = Literal["diffusers", "official"]
 PREFIX = "adapter."
@@ -91,7 +91,9 @@ def write_adapter(
         for name, value in adapter.state_dict().items()
     }
     if layout == "diffusers":
-        return write_folder(path, weights, _config(adapter), adapter, {**(told or {}), FAMILY: adapter.base.family})
+        return write_folder(
+            path, weights, config_of_adapter(adapter), adapter, {**(told or {}), FAMILY: adapter.base.family}
+        )
     if path.suffix not in (*SAFE, *PICKLES):
         raise HackamoreError(f"{path} is no name for weights", expected=f"one that ends in {', '.join(SAFE + PICKLES)}")
     _save(weights, path, adapter, told)
@@ -114,19 +116,20 @@ def their_name(name: str, adapter: Adapter, layout: Layout) -> str:
 
 
 def _save(weights: dict[str, Tensor], path: Path, adapter: Adapter, further: Mapping[str, str] | None) -> None:
-    from safetensors.torch import save_file
-
     told = {"format": "pt", **(further or {}), FAMILY: adapter.base.family}
     told |= {CONDITION: adapter.condition} if adapter.condition else {}
+    if path.suffix in SAFE:
+        save_tensors(weights, path, told)
+        return
     with written_whole(path) as file:
-        if path.suffix in SAFE:
-            save_file(weights, file, metadata=told)
-        else:
-            torch.save(weights, file)
+        torch.save(weights, file)
 
 
-def _config(adapter: Adapter) -> dict[str, Any]:
-    """What diffusers' ``T2IAdapter`` is made with; its classes halve the size at set levels only."""
+def config_of_adapter(adapter: Adapter) -> dict[str, Any]:
+    """What diffusers' ``T2IAdapter`` is made with; its classes halve the size at set levels only.
+
+    Raises :class:`HackamoreError` for an adapter that it has no class for.
+    """
     widths, every = [place.width for place in adapter.places], all(adapter.downs[1:])
     if adapter.light:
         kind = "light_adapter" if every and widths[-1:] == widths[-2:-1] else None

@@ -45,6 +45,7 @@ class Trained(nn.Module, ABC):
         self.base, self.network, self.kinds = base, network.requires_grad_(True).train(), tuple(kinds)
         self.settings, self.fresh = settings, fresh
         self.notes: list[str] = []
+        self._kept: tuple[Any, bool, bool] | None = None
         if settings.only_mid:
             getattr(network, "branch", network).speak_after_mid()
         if settings.unlocked:
@@ -118,13 +119,27 @@ class Trained(nn.Module, ABC):
         The caller's base is not changed. Raises :class:`HackamoreError` for a ControlNet-XS, which keeps what it said
         in the encoder for the decoder.
         """
+        branch = getattr(self.network, "branch", self.network)
+        trunk = getattr(branch, "trunk", None)
+        self._kept = self.base, getattr(trunk, "is_gradient_checkpointing", False), getattr(branch, "recomputes", False)
         self.base = self.base.view()
         self.base.network.enable_gradient_checkpointing()
-        branch = getattr(self.network, "branch", self.network)
-        if hasattr(branch, "trunk"):
-            branch.trunk.enable_gradient_checkpointing()
+        if trunk is not None:
+            trunk.enable_gradient_checkpointing()
         if hasattr(branch, "recomputes"):
             branch.recomputes = True
+
+    def keep(self) -> None:
+        """Undo :meth:`recompute`: the network is left as it was given."""
+        if self._kept is None:
+            return
+        self.base, again, recomputes = self._kept
+        branch = getattr(self.network, "branch", self.network)
+        if hasattr(branch, "trunk") and not again:
+            branch.trunk.disable_gradient_checkpointing()
+        if hasattr(branch, "recomputes"):
+            branch.recomputes = recomputes
+        self._kept = None
 
     def write(self, folder: Path, eight_bits: bool = False) -> list[Path]:
         """Write the finished control to ``folder`` in every layout of its kind, fp16; returns the files of weights.
