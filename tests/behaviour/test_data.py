@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 
 from hackamore.annotators.canny import Canny
+from hackamore.bases.memory import tiled
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import load_picture
 from hackamore.data.cache import stamps
@@ -19,7 +22,7 @@ from hackamore.data.pairs import read_pairs
 from hackamore.data.settings import DataSettings
 from hackamore.data.shelf import Shelf
 from hackamore.data.worlds import write_worlds
-from hackamore.training.caches import latents_of, reader_key, texts_of
+from hackamore.training.caches import autoencoder_key, latents_of, reader_key, texts_of
 from hackamore.training.draws import Draws
 from tests import transformer_models
 
@@ -47,7 +50,7 @@ def test_each_kind_of_a_world_comes_from_where_it_is_best_known(worlds):
     assert np.array_equal(data.hint(3, kind="canny"), made)
     example = data.example(3)
     assert (example.caption, example.attributes) == (data.captions[3], data.items[3].attributes)
-    assert set(example.given) == {"seg", "normal", "pose"}
+    assert set(example.given) == {"seg", "normal", "pose", "canny"}
     assert len(example.people.people) > 0
     with pytest.raises(HackamoreError, match="no such hints"):
         data.hint(3, kind="depth")
@@ -281,6 +284,39 @@ def test_numbers_too_large_for_fp16_are_kept_whole(tmp_path):
     rows = torch.tensor([[1.0, 70000.0], [-3e6, 2.0]])
     shelf.fill(["a", "b"], [[0, 1]], lambda places: {"x": rows[places]})
     assert torch.equal(torch.stack([row["x"] for row in Shelf(tmp_path).read(["b", "a"])]), rows[[1, 0]])
+
+
+def test_what_cannot_be_opened_now_is_kept_and_what_is_damaged_goes(tmp_path):
+    away, damaged = tmp_path / "away.safetensors", tmp_path / "damaged.safetensors"
+    away.symlink_to(tmp_path / "a disk that is not there" / "a.safetensors")
+    damaged.write_bytes(b"damaged" * 9)
+    assert Shelf(tmp_path).missing(["0" * 32]) == [0]
+    assert away.is_symlink()
+    assert not damaged.exists()
+
+
+def test_of_several_who_fill_one_folder_one_does_the_work(tmp_path):
+    keys, made, gate = [f"{number:032x}" for number in range(6)], [], threading.Barrier(4)
+
+    def make(places):
+        made.extend(places)
+        return {"row": torch.tensor(places).float()[:, None]}
+
+    def fill(_):
+        shelf = Shelf(tmp_path / "shelf")
+        gate.wait(10)
+        shelf.fill(keys, [range(6)], make, batch=2)
+        return [float(row["row"]) for row in shelf.read(keys)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(fill, range(4))) == [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]] * 4
+    assert sorted(made) == list(range(6))
+
+
+def test_latents_of_tiles_are_kept_apart(sd1):
+    whole = autoencoder_key(sd1)
+    assert autoencoder_key(tiled(sd1, tiling=True, slicing=False)) != whole
+    assert autoencoder_key(tiled(sd1, tiling=False, slicing=True)) == whole == autoencoder_key(sd1)
 
 
 def test_two_shelves_of_one_folder_see_what_the_other_wrote(tmp_path):

@@ -1,6 +1,8 @@
 """The dry run finds what was spoilt, names it, and is silent about good data."""
 
 import json
+import pickle
+import threading
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,7 @@ from PIL import Image
 
 from hackamore.core import palette
 from hackamore.data import check
-from hackamore.data.check import check_data
+from hackamore.data.check import check_data, look_at
 from hackamore.data.check_report import Finding, Report
 from hackamore.data.circles import write_circles
 from hackamore.data.dataset import open_dataset
@@ -241,6 +243,31 @@ def test_the_report_in_words_and_in_json(circles):
     assert more.facts["memory"] == "1 GiB"
     assert more.problems[-1] == "it does not fit"
     assert len(report.problems) == 2
+
+
+def test_the_first_pairs_are_looked_at_together_and_told_as_they_come(circles, monkeypatch):
+    meeting, looked, told = threading.Barrier(2), [], []
+
+    def together(dataset, place):
+        meeting.wait(10)
+        looked.append(place)
+        if place == COUNT - 1:
+            assert told, "nothing was told before the end"
+        return look_at(dataset, place)
+
+    monkeypatch.setattr(check, "look_at", together)
+    look(circles, workers=2, progress=lambda done, _: told.append(done))
+    assert sorted(looked) == list(range(COUNT))
+
+
+def test_what_is_known_of_contents_is_known_in_a_part(circles):
+    dataset = open_dataset(DataSettings(path=str(circles)), ["canny"], (64, 64))
+    dataset.hash_contents()
+    prints = [dataset.fingerprint(place) for place in (3, 7)]
+    for path in (circles / "target").iterdir():
+        path.unlink()
+    part = pickle.loads(pickle.dumps(dataset.subset([3, 7])))
+    assert [part.fingerprint(place) for place in range(2)] == prints
 
 
 def test_processes_see_what_threads_see(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import re
 import shutil
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from hackamore.data.settings import DataSettings
 from hackamore.data.sources import fetch as fetching
 from hackamore.data.sources.fetch import fetch
 from hackamore.data.sources.item import File, Part
-from hackamore.data.sources.layouts import find_layout
+from hackamore.data.sources.layouts import cache_of, find_layout
 from hackamore.data.sources.shards import expand
 
 COUNT = 6
@@ -161,6 +162,20 @@ def test_the_data_is_the_pictures_and_captions_that_were_written(wanted):
     assert np.array_equal(plain.picture(2), 255 - plain.hint(2))
     assert len(plain.groups) == 1
     assert len(wanted.groups) == len(set(wanted.sizes)) == 2
+
+
+def test_a_caption_may_hold_any_character_that_its_index_may(tmp_path):
+    texts = ["a\u2028b", "a\u0085b", "a\x0cb", "a line\nand a second one, with a comma", 'a "quoted" word', "plain"]
+    rows = [{"file_name": f"images/{name}.png", "text": text} for (name, *_), text in zip(EXAMPLES, texts, strict=True)]
+    lines, sheet = (files(tmp_path / name, "images", "hints") for name in ("lines", "sheet"))
+    told = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (lines / "metadata.jsonl").write_text(told, encoding="utf-8")
+    with (sheet / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    for folder in (lines, sheet):
+        assert open_dataset(DataSettings(path=str(folder)), ["canny"], SIZE).captions == texts
 
 
 def test_a_limit_takes_the_first(tmp_path):
@@ -328,6 +343,19 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path, name, words):
     assert re.search(words, str(caught.value)), str(caught.value)
 
 
+@pytest.mark.parametrize("told", [{"path": "~nobody-lives-here/x"}, {"path": "x", "cache": "~nobody-lives-here"}])
+def test_a_home_of_nobody_is_said(told):
+    with pytest.raises(HackamoreError, match="no such data: ~nobody-lives-here"):
+        cache_of(DataSettings(**told))
+    with pytest.raises(HackamoreError, match="no such data"):
+        open_dataset(DataSettings(**told), ["circle"], SIZE)
+
+
+def test_no_path_is_not_the_folder_that_one_is_in():
+    with pytest.raises(ValueError, match="at least 1 character"):
+        DataSettings(path="")
+
+
 def test_a_layout_can_be_told_where_two_are_there_and_missing_captions_accepted(tmp_path):
     path = broken(tmp_path / "a", "two layouts")
     assert len(open_dataset(DataSettings(path=path, layout="paired"), ["circle"], SIZE)) == COUNT
@@ -403,6 +431,21 @@ def test_a_limit_fetches_no_more_than_it_needs(server, tmp_path):
     settings = DataSettings(path=f"{server.address}/a{{000..002}}.tar", cache=tmp_path / "cache", limit=2)
     assert len(open_dataset(settings, ["circle"], SIZE)) == 2
     assert server.asked == [0]
+
+
+def test_who_wants_the_same_shard_at_once_waits_for_it(server, tmp_path):
+    whole = shard(server.folder / "a.tar", EXAMPLES).read_bytes()
+    with ThreadPoolExecutor(6) as pool:
+        gate = threading.Barrier(6)
+
+        def get(_):
+            gate.wait(10)
+            return fetch(f"{server.address}/a.tar", tmp_path / "cache")
+
+        paths = list(pool.map(get, range(6)))
+    assert server.asked == [0]
+    assert {path.read_bytes() for path in paths} == {whole}
+    assert [file.name for file in paths[0].parent.iterdir()] == [paths[0].name]
 
 
 def test_a_broken_connection_is_gone_on_with(server, tmp_path):

@@ -147,6 +147,7 @@ def test_a_picture_goes_to_the_bucket_of_the_nearest_aspect(width, height):
 def test_square_pictures_stay_in_the_square_and_multiples_suit_the_network():
     assert bucket_for((300, 300), (128, 128), 32) == (128, 128)
     assert (bucket_multiple((512, 512), 8, 4), bucket_multiple((128, 128), 8, 3)) == (64, 32)
+    assert (bucket_multiple((512, 512), 16, 0), bucket_multiple((128, 128), 16, 0)) == (64, 16), "transformers"
 
 
 def test_canny_varies_its_density_and_other_ranges_are_drawn():

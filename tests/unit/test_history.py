@@ -68,12 +68,6 @@ def test_sudden_convergence_in_hint_gain():
     assert history.sudden(rows([0, 0.001, 0, 0.001], name="gain")) is None
 
 
-def test_time_to_a_figure_is_between_two_probes():
-    assert history.time_to(rows([0.0, 0.4, 0.8]), 0.6) == 625
-    assert history.time_to(rows([0.7]), 0.6) == 250
-    assert history.time_to(rows([0.1, 0.2]), 0.6) is None
-
-
 def test_smoothing_begins_with_plain_means_and_keeps_a_level():
     assert history.smoothed([4.0] * 5) == pytest.approx([4.0] * 5)
     assert history.smoothed([1, 3, 5], 0.9) == pytest.approx([1, 2, 3])

@@ -5,10 +5,13 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
+from safetensors.torch import save_file
 
+from hackamore.training.forms.write import FORM
 from hackamore.training.samples import LINES, Column, sample_files, wrapped, write_grid
 from hackamore.training.watch import words
 from hackamore.training.watch.curves import HEIGHT, WIDTH, Frame, curves_of, legend, svg, ticks, write_png
@@ -210,18 +213,35 @@ def test_a_pushed_control_is_told_by_its_hub_name():
     assert "hint.png" in with_hackamore("u", "meadow", ["seg"])
 
 
+def weights(path, told):
+    path.parent.mkdir(exist_ok=True)
+    save_file({"weight": torch.zeros(1)}, path, told)
+
+
 def test_only_the_finished_control_its_card_and_the_newest_sample_are_pushed(tmp_path):
+    """Even where it was trained into a folder that held other things."""
     for name in (
-        "README.md", "config.json", "diffusion_pytorch_model.safetensors", "curves.png", "cldm/control.safetensors",
+        "README.md", "config.json", "curves.png", "photo.png", "metadata.json", "notes.md", "pictures/a.png",
         "log.jsonl", "training.html", ".wandb.json", "checkpoints/step-00000001.pt", "best/config.json",
         "samples/step-00000001.png", "samples/step-00000002.png", "wandb/x.json", "tensorboard/y.json",
+        "unet/config.json", "unet/notes.json", "vae/config.json",
     ):  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps({}))
-    assert {path.relative_to(tmp_path).as_posix() for path in chosen_files(tmp_path)} == {
-        "README.md", "config.json", "diffusion_pytorch_model.safetensors", "curves.png", "cldm/control.safetensors",
-        "samples/step-00000002.png",
+    weights(tmp_path / "base.safetensors", {"format": "pt"})
+    for folder in ("unet", "vae"):
+        weights(tmp_path / folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    assert pushed(tmp_path) == {"README.md", "curves.png", "samples/step-00000002.png"}
+    for name in ("diffusion_pytorch_model", "canny", "best/diffusion_pytorch_model", "other/canny"):
+        weights(tmp_path / f"{name}.safetensors", {FORM: "controlnet"})
+    assert pushed(tmp_path) == {
+        "README.md", "config.json", "diffusion_pytorch_model.safetensors", "curves.png", "canny.safetensors",
+        "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "samples/step-00000002.png",
     }  # fmt: skip
+
+
+def pushed(folder):
+    return {path.relative_to(folder).as_posix() for path in chosen_files(folder)}
 
 
 def test_the_pace_forgets_what_was_long_ago():

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from hackamore.training.forms.write import FORM
 from tests.hub_server import Hub
 
 TRY = """
@@ -61,7 +62,9 @@ def finished(tmp_path):
     output = tmp_path / "runs" / "canny"
     (output / "checkpoints").mkdir(parents=True)
     (output / "samples").mkdir()
-    save_file({"weight": np.arange(6, dtype=np.float32)}, output / "diffusion_pytorch_model.safetensors", {"a": "b"})
+    save_file(
+        {"weight": np.arange(6, dtype=np.float32)}, output / "diffusion_pytorch_model.safetensors", {FORM: "controlnet"}
+    )
     (output / "config.json").write_text(json.dumps({"_class_name": "ControlNetModel"}))
     (output / "README.md").write_text("---\ntags:\n- hackamore\n---\n# A control\n")
     (output / "checkpoints" / "step-00000001.pt").write_bytes(b"not for others")
@@ -127,7 +130,11 @@ def test_what_cannot_work_is_told_before_the_first_step(finished, tmp_path):
 def test_a_path_of_this_machine_or_the_token_never_leaves(finished, tmp_path):
     folders = [shutil.copytree(finished, tmp_path / "runs" / name) for name in ("weights", "settings", "card")]
     weights = {"weight": np.zeros(1, np.float32)}
-    save_file(weights, folders[0] / "diffusion_pytorch_model.safetensors", {"from": str(folders[0].resolve())})
+    save_file(
+        weights,
+        folders[0] / "diffusion_pytorch_model.safetensors",
+        {FORM: "controlnet", "from": str(folders[0].resolve())},
+    )
     (folders[1] / "config.json").write_text(json.dumps({"_name_or_path": str(folders[1])}))
     (folders[2] / "README.md").write_text("push it with hf_writer")
     with Hub() as hub:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 
 from hackamore.annotators.recognise import family
 from hackamore.core.errors import HackamoreError
@@ -23,7 +22,7 @@ from hackamore.data.dataset import Dataset
 TIMED = 64
 """Pairs by which it is told how long the others take."""
 WORTH = 30.0
-"""Seconds from which on processes are worth their start."""
+"""Seconds that threads would take, from which on processes are worth their start."""
 PART = 64
 """Pairs that a process is given at a time."""
 
@@ -73,29 +72,34 @@ def _hint(dataset: Dataset, place: int, kind: str, picture: Picture) -> HintLook
 
 
 def _looks(dataset: Dataset, progress: Callable[[int, int], None] | None, workers: int | None) -> Iterator[Look]:
-    """All looks in order. The first ones are timed: processes take a while to start, and are worth it from then on."""
-    count, cores, begun = len(dataset), workers or os.cpu_count() or 1, time.monotonic()
-    first = [look_at(dataset, place) for place in range(min(TIMED, count))]
-    left = (time.monotonic() - begun) / max(len(first), 1) * (count - len(first))
-    rest = (
-        _in_processes(dataset, len(first), cores)
-        if cores > 1 and left > WORTH
-        else _in_threads(dataset, len(first), cores)
-    )
-    for done, look in enumerate(chain(first, rest), start=1):
+    """All looks in order, each told as soon as it is there."""
+    for done, look in enumerate(_all(dataset, workers or os.cpu_count() or 1), start=1):
         yield look
         if progress is not None:
-            progress(done, count)
+            progress(done, len(dataset))
 
 
-def _in_threads(dataset: Dataset, first: int, cores: int) -> Iterator[Look]:
+def _all(dataset: Dataset, cores: int) -> Iterator[Look]:
+    """The first ones are timed in threads: processes take a while to start, and are worth it where much is left."""
+    first, begun = min(TIMED, len(dataset)), time.monotonic()
+    yield from _in_threads(dataset, range(first), cores)
+    left = (time.monotonic() - begun) / max(first, 1) * (len(dataset) - first)
+    if cores > 1 and left > WORTH:
+        yield from _in_processes(dataset, first, cores)
+    else:
+        yield from _in_threads(dataset, range(first, len(dataset)), cores)
+
+
+def _in_threads(dataset: Dataset, places: range, cores: int) -> Iterator[Look]:
     """Threads read and decode at once, which is most of the work on large pictures."""
     with ThreadPoolExecutor(cores) as pool:
-        yield from pool.map(partial(look_at, dataset), range(first, len(dataset)))
+        yield from pool.map(partial(look_at, dataset), places)
 
 
 def _in_processes(dataset: Dataset, first: int, cores: int) -> Iterator[Look]:
     """Processes do all of it at once; each part carries its own examples."""
+    if any(making.keep is not None for making in dataset.makings.values()):
+        dataset.hash_contents()  # hints are kept by them; once here instead of in every part
     parts = [dataset.subset(range(k, min(k + PART, len(dataset)))) for k in range(first, len(dataset), PART)]
     context = multiprocessing.get_context("spawn")
     ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # which is the parent's

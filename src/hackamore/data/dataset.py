@@ -132,8 +132,8 @@ class Dataset:
         return None if blob is None else self.view(place, variant).people(people_of(blob))
 
     def example(self, place: int) -> Example:
-        """The example as an evaluation reads it, hints that the data gives among it."""
-        told = {kind: self.hint(place, kind=kind) for kind in self.kinds if kind not in self.makings}
+        """The example as an evaluation reads it, its hints given or made as in training, with settled parameters."""
+        told = {kind: self.hint(place, kind=kind) for kind in self.kinds}
         item = self.items[place]
         people = self.people(place) if any(family(kind) == "pose" for kind in self.kinds) else None
         return Example(item.stem, item.caption or "", self.picture(place), told, people, item.attributes)
@@ -141,12 +141,20 @@ class Dataset:
     def subset(self, places: Sequence[int]) -> Dataset:
         """The examples at ``places`` alone."""
         chosen = tuple(self.items[place] for place in places)
-        return replace(self, items=chosen, sizes=[self.sizes[place] for place in places])
+        made = replace(self, items=chosen, sizes=[self.sizes[place] for place in places])
+        if "_digests" in vars(self):  # what is known of the contents stays known, in other processes too
+            vars(made)["_digests"] = [self._digests[place] for place in places]
+        return made
+
+    def hash_contents(self) -> None:
+        """Hash every picture now, so that its subsets know it."""
+        _ = self._digests
 
     def held_back(self, count: int) -> tuple[Dataset, Dataset]:
         """(training, probe): ``count`` examples are kept out of the training.
 
-        Which ones depends on their names, so that they stay the same when examples are added.
+        Which ones depends on their names alone: those whose hashes are the lowest. Among examples that are added, one
+        with a lower hash takes the place of the last of them, which is trained on from then on.
         """
         if not 0 < count < len(self):
             expected = f"1 to {len(self) - 1}, fewer than the examples"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
+from hackamore.core.locks import alone
 from hackamore.data.sources.item import Blob
 
 
@@ -18,9 +19,16 @@ def digests_of(blobs: Sequence[Blob], cache: Path) -> list[str]:
 
     ``cache/digests.json`` keeps them by place, length and time of change, so that the next call reads no contents.
     """
-    path = cache / "digests.json"
-    kept = _read(path)
     stamps = [blob.stamp for blob in blobs]
+    kept = _read(cache / "digests.json")
+    if all(stamp in kept for stamp in stamps):
+        return [kept[stamp or ""] for stamp in stamps]
+    with alone(cache / ".digests.lock"):  # of several processes one reads the contents, and the others what it found
+        return _made(blobs, stamps, cache / "digests.json")
+
+
+def _made(blobs: Sequence[Blob], stamps: Sequence[str | None], path: Path) -> list[str]:
+    kept = _read(path)
     missing = [place for place, stamp in enumerate(stamps) if stamp is None or stamp not in kept]
     with ThreadPoolExecutor() as pool:
         made = dict(zip(missing, pool.map(lambda place: blobs[place].digest, missing), strict=True))

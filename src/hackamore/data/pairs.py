@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -116,7 +117,8 @@ def seed_of(row: Mapping[str, Any]) -> int | None:
 def _entries(index: Path, text: str) -> list[tuple[int, Any]]:
     """(line number, JSON text or row already read) for every entry of an index."""
     if index.suffix == ".csv":
-        return [(number, row) for number, row in enumerate(csv.DictReader(text.splitlines()), start=2)]
+        table = csv.DictReader(io.StringIO(text, newline=""))  # a caption may have several lines
+        return [(table.line_num, row) for row in table]
     if text.lstrip().startswith("["):
         try:
             return list(enumerate(json.loads(text), start=1))
@@ -124,4 +126,4 @@ def _entries(index: Path, text: str) -> list[tuple[int, Any]]:
             raise HackamoreError(
                 f"{index} is not JSON", received=str(error), expected="JSON lines, or one array"
             ) from error
-    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]

@@ -13,7 +13,9 @@ from hackamore.core.section import Section
 class DataSettings(Section):
     """Where the pairs come from and how they are cut."""
 
-    path: str = Field(description="a folder, WebDataset shards (a{000..009}.tar, or an address), or datasets:NAME")
+    path: str = Field(
+        min_length=1, description="a folder, WebDataset shards (a{000..009}.tar, or an address), or datasets:NAME"
+    )
     layout: Literal["auto", "prompt.json", "imagefolder", "webdataset", "datasets", "paired", "pictures"] = "auto"
     split: str = Field("train", description="which split of a datasets name")
     hint: str | None = Field(None, description="sub-folder or column of the hints; by default what the data tells")

@@ -86,7 +86,7 @@ def _read(folder: Path, size: Size) -> Truths:
     points = [folder / "people" / f"{path.stem}.json" for path in paths]
     nobody = People((), size)
     people = people_array([first_people(path) if path.exists() else nobody for path in points], size)
-    lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").split("\n")
     attributes = [json.loads(line)["attributes"] for line in lines if line.strip()]
     return Truths(
         [picture_array(paths, size, cache)],

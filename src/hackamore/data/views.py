@@ -129,8 +129,8 @@ def bucket_for(whole: Size, size: Size, multiple: int) -> Size:
 
 
 def bucket_multiple(size: Size, multiple: int, levels: int) -> int:
-    """What the sides of buckets are multiples of: 8 times the base's ``multiple`` from 256 pixels on.
+    """What the sides of buckets are multiples of: what a network of so many ``levels`` halves without a rest.
 
-    For smaller pictures it is what a network of so many ``levels`` halves without a rest: 2^(levels − 1) times.
+    That is 2^(levels − 1) times the base's ``multiple``; from 256 pixels on it is 64 at least.
     """
-    return multiple * (8 if min(size) >= 256 else 2 ** max(levels - 1, 0))
+    return max(multiple << max(levels - 1, 0), 64 if min(size) >= 256 else multiple)

@@ -18,10 +18,10 @@ from hackamore.bases.weighting import literal
 from hackamore.core.image import Picture, Size
 from hackamore.data.dataset import Dataset
 from hackamore.data.shelf import ROWS, Shelf
+from hackamore.training.calm import autocast
 
 Progress = Callable[[int, int], None]
 """How many are done, how many there are."""
-AUTOCAST = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 ENCODED = 16
 """Pictures, or captions, that are encoded at a time."""
 OTHERS = ("unet/", "transformer/", "vae/")
@@ -184,8 +184,7 @@ def texts_of(
 def encode(base: Base, pictures: Sequence[Picture], precision: str = "no") -> Tensor:
     """Pictures of one size, H×W×3 uint8 → latents N×C×h×w on the CPU; ``precision`` is what it computes in."""
     x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    dtype = AUTOCAST[precision]
-    with torch.no_grad(), torch.autocast(base.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+    with torch.no_grad(), autocast(base.device, precision):
         return base.encode(x).cpu()
 
 
@@ -195,10 +194,13 @@ def caption_key(caption: str) -> str:
 
 
 def autoencoder_key(base: Any) -> str:
-    """A hash of what a base's autoencoder is: its weights and its configuration."""
+    """A hash of what a base's autoencoder is: its weights, its configuration, and the tiles that it works in."""
     config = {name: value for name, value in dict(base.vae.config).items() if not name.startswith("_")}
     mine = {name: digest for name, digest in base.sha256.items() if name.startswith("vae/") or "/" not in name}
-    return _named(json.dumps([mine or _weights([base.vae]), config, str(base.vae.dtype)], sort_keys=True, default=str))
+    told = [mine or _weights([base.vae]), config, str(base.vae.dtype)]
+    if getattr(base.vae, "use_tiling", False):  # seams change the latents
+        told.append({name: value for name, value in sorted(vars(base.vae).items()) if name.startswith("tile_")})
+    return _named(json.dumps(told, sort_keys=True, default=str))
 
 
 def reader_key(base: Any) -> str:

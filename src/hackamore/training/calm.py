@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What a run's precision computes in, beside ``no``, which leaves it to the weights."""
 
 
 @contextmanager

@@ -138,19 +138,6 @@ def sudden(rows: Rows) -> Sudden | None:
     return Sudden(before.step, after.step, before.figure, after.figure)
 
 
-def time_to(rows: Rows, figure: float) -> float | None:
-    """The step at which the deciding figure first reached ``figure``, between two probes by a straight line."""
-    points = probes(rows)
-    for k, point in enumerate(points):
-        if point.figure >= figure:
-            if k == 0:
-                return float(point.step)
-            before = points[k - 1]
-            share = (figure - before.figure) / (point.figure - before.figure)
-            return before.step + share * (point.step - before.step)
-    return None
-
-
 def smoothed(values: Iterable[float], weight: float = 0.9) -> list[float]:
     """Exponential moving average; the beginning is a plain mean, so that the first value does not linger."""
     made: list[float] = []

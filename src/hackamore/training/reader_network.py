@@ -116,11 +116,6 @@ def load_reader(path: Path | str) -> Reader:
     return reader.eval().requires_grad_(False)
 
 
-def parameters_of(network: nn.Module) -> int:
-    """How many numbers a network has."""
-    return sum(p.numel() for p in network.parameters())
-
-
 @torch.no_grad()
 def agreement(read: Read, classes: Tensor) -> Tensor:
     """Share of pixels N×H×W whose class is read right."""

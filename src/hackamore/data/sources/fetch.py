@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import urllib.error
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.core.locks import alone
 
 TRIES = 3
 TIMEOUT = 60.0
@@ -21,7 +23,8 @@ def fetch(address: str, folder: Path) -> Path:
     """The file at ``address`` in ``folder``, fetched unless it is there.
 
     What a broken connection or a kill left is gone on with where the server can (ranges, with the same ETag), and the
-    length that the server tells is checked. Raises :class:`WorkFailed` when it cannot be had.
+    length that the server tells is checked. Of several processes one fetches it, and the others wait. Raises
+    :class:`WorkFailed` when it cannot be had.
     """
     digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
     path = folder / f"{digest}-{PurePosixPath(urlsplit(address).path).name or 'shard'}"
@@ -29,20 +32,31 @@ def fetch(address: str, folder: Path) -> Path:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in reversed(range(TRIES)):
-            try:
-                _go_on(address, path.with_name(path.name + ".part"))
-                break
-            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-                lasting = isinstance(error, urllib.error.HTTPError) and error.code < 500
-                if lasting or not left:
-                    raise _lost(address, error) from error
-        path.with_name(path.name + ".part").replace(path)
-        path.with_name(path.name + ".etag").unlink(missing_ok=True)
+        lock = folder / f".{path.name}.lock"
+        with alone(lock):
+            if not path.is_file():
+                _whole(address, path)
+        with contextlib.suppress(OSError):  # who waits for it still finds the file
+            lock.unlink()
     except OSError as error:
         expected = "a folder that can be written"
         raise HackamoreError(f"cannot write {path}", received=error.strerror or error, expected=expected) from error
     return path
+
+
+def _whole(address: str, path: Path) -> None:
+    """Fetch all of it, in several tries."""
+    part = path.with_name(path.name + ".part")
+    for left in reversed(range(TRIES)):
+        try:
+            _go_on(address, part)
+            break
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            lasting = isinstance(error, urllib.error.HTTPError) and error.code < 500
+            if lasting or not left:
+                raise _lost(address, error) from error
+    part.replace(path)
+    path.with_name(path.name + ".etag").unlink(missing_ok=True)
 
 
 def _go_on(address: str, part: Path) -> None:

@@ -50,12 +50,20 @@ def read_items(
 def cache_of(settings: DataSettings) -> Path:
     """The folder of the caches: as told, else ``.cache`` beside the data."""
     if settings.cache is not None:
-        return settings.cache.expanduser()
+        return at_home(settings.cache)
     name = settings.path.removeprefix(tables.PREFIX)
     if shards.is_address(name) or (settings.path.startswith(tables.PREFIX) and not exists(Path(name))):
-        return HOME.expanduser()
-    path = Path(name).expanduser()
+        return at_home(HOME)
+    path = at_home(Path(name))
     return (path if path.is_dir() else path.parent) / ".cache"
+
+
+def at_home(path: Path) -> Path:
+    """``path`` with its ``~`` or ``~NAME`` replaced. Raises :class:`HackamoreError` where nobody lives there."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise HackamoreError(f"no such data: {path}", received=error, expected="a folder without ~") from error
 
 
 def find_layout(settings: DataSettings, kinds: Sequence[str]) -> tuple[str, Path | None]:
@@ -65,7 +73,7 @@ def find_layout(settings: DataSettings, kinds: Sequence[str]) -> tuple[str, Path
         return _agreed(told, "datasets", name), None
     if shards.is_address(name) or ("{" in name and not exists(Path(name))):
         return _agreed(told, "webdataset", name), None
-    path = Path(name).expanduser()
+    path = at_home(Path(name))
     if path.is_file():
         return _agreed(told, _of_file(path), name), path.parent if path.name in INDEXES else path
     if not path.is_dir():

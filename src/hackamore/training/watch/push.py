@@ -12,15 +12,16 @@ from huggingface_hub import HfApi, get_token, is_offline_mode
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from rich.console import Console
+from safetensors import SafetensorError, safe_open
 
+from hackamore.controls.formats.diffusers import WEIGHTS
 from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.training.forms.write import FORM
 from hackamore.training.samples import sample_files
 from hackamore.training.watcher import Outcome, Started, Watcher
 
-KINDS = (".safetensors", ".json", ".md", ".png", ".pth", ".bin")
-"""Endings of what is pushed."""
-ASIDE = {"checkpoints", "best", "samples", "tensorboard", "wandb"}
-"""Folders of a run that stay here; of ``samples`` the newest picture goes."""
+BESIDE = ("README.md", "MODEL_CARD.md", "curves.png")
+"""What is pushed beside the files of weights, their ``config.json``, and the newest picture of ``samples``."""
 
 
 class Push(Watcher):
@@ -114,14 +115,19 @@ def push(repo: str, output: Path) -> str:
 
 
 def chosen_files(output: Path) -> list[Path]:
-    """What is pushed of a run: weights and their settings, card and curves, and the newest sample; sorted."""
-    found = []
-    for path in sorted(output.rglob("*")):
-        inner = path.relative_to(output).parts
-        hidden = any(part.startswith(".") for part in inner)
-        if path.is_file() and path.suffix in KINDS and not hidden and inner[0] not in ASIDE:
-            found.append(path)
-    return found + [path for _, path in sample_files(output / "samples")[-1:]]
+    """What is pushed of a run: weights and their settings, card and curves, and the newest sample; sorted.
+
+    Weights are known by the header that an export writes, so that nothing else of a folder that was there before goes:
+    no data, no base, no run beside this one. Of a base that was unlocked its U-Net goes too.
+    """
+    weights = [path for path in sorted(output.glob("*.safetensors")) if path.is_file() and FORM in _header(path)]
+    found = [path for name in BESIDE if (path := output / name).is_file()]
+    folders = {path.parent for path in weights if path.name == WEIGHTS}
+    if weights and (output / "unet" / WEIGHTS).is_file():
+        weights.append(output / "unet" / WEIGHTS)
+        folders.add(output / "unet")
+    found += [*weights, *(path for folder in folders if (path := folder / "config.json").is_file())]
+    return sorted(found) + [path for _, path in sample_files(output / "samples")[-1:]]
 
 
 def _refuse_secrets(chosen: Sequence[Path], output: Path) -> None:
@@ -143,9 +149,16 @@ def _texts(path: Path) -> Iterator[str]:
     if path.suffix in (".md", ".json"):
         yield path.read_text(encoding="utf-8", errors="replace")
     elif path.suffix == ".safetensors":
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        yield json.dumps(header.get("__metadata__", {}), ensure_ascii=False)
+        yield json.dumps(_header(path), ensure_ascii=False)
+
+
+def _header(path: Path) -> dict[str, str]:
+    """What the header of a file of weights tells; empty for a file that is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
 
 
 def _first_line(error: Exception) -> str:
