@@ -188,8 +188,9 @@ def test_a_control_of_a_base_with_other_weights_is_told(sd1, sd1_folder, data):
     assert ["other weights" in words for words in task.begin_words] == [True]
 
 
-def gradients(task, batch, step=0, loss=1.0, norm=1.0):
-    return task.looking.gradients(step, {"loss": torch.tensor(loss)}, torch.tensor(norm), batch)
+def gradients(task, batch, step=0, loss=1.0, norm=1.0, **more):
+    losses = {"loss": torch.tensor(loss)} | {name: torch.tensor(value) for name, value in more.items()}
+    return task.looking.gradients(step, losses, torch.tensor(norm), batch)
 
 
 def test_gradients_of_the_base_are_told(sd1_folder, data):
@@ -241,6 +242,22 @@ def test_weights_that_do_not_move_are_told(sd1, data, tmp_path):
     task, batch = begun(Small(sd1, data))
     told = [words for step in range(5) for words in gradients(task, batch, step)]
     assert any("no weight has moved in 3 steps: is the learning rate 0?" in words for words in told)
+
+
+def test_a_run_that_goes_on_at_the_third_step_has_not_stood_still(sd1, data):
+    task, batch = begun(Small(sd1, data))
+    task.looking.begin(batch, 3)
+    assert gradients(task, batch, 3) == []
+    told = [words for step in range(4, 7) for words in gradients(task, batch, step)]
+    assert any("no weight has moved in 3 steps" in words for words in told)
+
+
+def test_a_reward_that_begins_is_no_harm(sd1, data):
+    task, batch = begun(Small(sd1, data))
+    for step in range(5, 40):
+        assert gradients(task, batch, step) == []
+    for step in range(40, 80):
+        assert gradients(task, batch, step, loss=9.0, denoising=1.0) == []
 
 
 def test_an_explosion_stops_after_five_steps_and_one_outlier_does_not(sd1, data):

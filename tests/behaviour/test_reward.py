@@ -22,7 +22,7 @@ from hackamore.training.objective import Objective
 from hackamore.training.reader_network import Reader, inner_size, load_reader
 from hackamore.training.reader_task import ReaderTask
 from hackamore.training.readers import classes_of, make_reading
-from hackamore.training.reward import Reward, Sanity
+from hackamore.training.reward import Reward, Sanity, counts
 from hackamore.training.settings import ObjectiveSettings, RewardSettings, RunSettings
 from hackamore.training.trainer import train
 
@@ -138,27 +138,41 @@ def batch(meadow, pictures):
 def test_only_small_timesteps_and_given_hints_are_rewarded(meadow, batch):
     objective, x, made, t, hints = batch
     hints[2] = 0  # a dropped hint
-    loss, share = Reward(meadow, RewardSettings(weight=1, below=0.4), "canny")(x, made, t, hints, objective)
-    (gradient,) = torch.autograd.grad(loss, made)
-    assert float(share) == 0.5
+    settings = RewardSettings(weight=1, below=0.4)
+    told = counts(settings, objective.share(t), torch.zeros(4, dtype=torch.bool))
+    (gradient,) = torch.autograd.grad(Reward(meadow, settings, "canny")(x, made, t, hints, objective, told), made)
     assert (gradient.flatten(1).norm(dim=1) > 0).tolist() == [True, False, False, True]
     assert all(p.grad is None and not p.requires_grad for p in meadow.vae.parameters())
 
 
-def test_share_below_and_among_choose_the_rows(meadow, batch):
+def test_share_and_below_choose_the_rows(meadow, batch):
     objective, x, made, t, hints = batch
 
-    def rows(among=None, **told):
-        return Reward(meadow, RewardSettings(weight=1, **told), "canny").rows(t, hints, objective, among).tolist()
+    def rows(lost=(), **told):
+        which = torch.tensor([k in lost for k in range(4)])
+        made = counts(RewardSettings(weight=1, **told), objective.share(t), which)
+        assert float(made.mean()) in (0, 1)
+        return made.nonzero()[:, 0].tolist()
 
     assert rows() == [0, 2, 3]
     assert rows(share=0.5) == [0, 2]
     assert rows(share=0.01) == [0]
     assert rows(below=0.12) == [0, 2]
     assert rows(below=1.0) == [0, 1, 2, 3]
-    assert rows(torch.tensor([False, True, True, False])) == [2]
-    nothing, share = Reward(meadow, RewardSettings(weight=1, below=0.01), "canny")(x, made, t, hints, objective)
-    assert float(nothing) == float(share) == 0
+    assert rows((0, 3)) == [2]
+    assert rows(below=0.01) == []
+    assert float(Reward(meadow, RewardSettings(weight=1), "canny")(x, made, t, hints, objective, torch.zeros(4))) == 0
+
+
+def test_the_parts_of_a_batch_have_the_reward_of_the_whole(meadow, batch):
+    objective, x, made, t, hints = batch
+    reward = Reward(meadow, RewardSettings(weight=1), "canny")
+    told = counts(reward.settings, objective.share(t), torch.zeros(4, dtype=torch.bool))
+    with torch.no_grad():
+        whole = reward(x, made, t, hints, objective, told)
+        parts = [reward(*(v[k : k + 1] for v in (x, made, t, hints)), objective, told[k : k + 1]) for k in range(4)]
+    assert sum(map(float, parts)) / 4 == pytest.approx(float(whole), rel=1e-4)
+    assert float(whole) > 0
 
 
 def test_the_right_prediction_is_rewarded_most(meadow, batch):
@@ -166,9 +180,10 @@ def test_the_right_prediction_is_rewarded_most(meadow, batch):
     objective, x, made, t, hints = batch
     reward = Reward(meadow, RewardSettings(weight=1), "canny")
     with torch.no_grad():
-        right, _ = reward(x, made, t, hints, objective)
-        wrong, _ = reward(x, made + 0.5 * torch.randn_like(made), t, hints, objective)
-        other, _ = reward(x, made, t, hints.roll(1, 0), objective)
+        every = torch.tensor([1.0, 0.0, 1.0, 1.0])
+        right = reward(x, made, t, hints, objective, every)
+        wrong = reward(x, made + 0.5 * torch.randn_like(made), t, hints, objective, every)
+        other = reward(x, made, t, hints.roll(1, 0), objective, every)
     assert float(right) < 0.85 * float(other)
     assert float(right) < float(wrong)
 
@@ -178,7 +193,7 @@ def test_checkpointing_gives_the_same_gradient(meadow, batch):
     gradients = []
     for checkpointing in (False, True):
         reward = Reward(meadow, RewardSettings(weight=1), "canny", checkpointing=checkpointing)
-        loss, _ = reward(x, made, t, hints, objective)
+        loss = reward(x, made, t, hints, objective, torch.ones(4))
         gradients.append(torch.autograd.grad(loss, made)[0])
     assert torch.allclose(*gradients)
 

@@ -129,6 +129,13 @@ def test_each_piece_of_advice_is_given_where_it_is_due(log, run, words):
     assert [words in sentence for sentence in told].count(True) == 1, told
 
 
+def test_a_reward_in_the_loss_is_no_unstable_run():
+    log = rows([0.0, 0.01] * 4, every=100, losses=[0.3, 0.3, 0.3, 0.3, 0.9, 0.9, 0.9, 0.9])
+    assert any("unstable" in words for words in advise(log, steps=4000, batch_size=16))
+    told = [row | ({"denoising": 0.3} if row.get("loss") == 0.9 else {}) for row in log]
+    assert not any("unstable" in words for words in advise(told, steps=4000, batch_size=16))
+
+
 def test_a_good_run_under_way_needs_no_advice():
     good = rows([0.2, 0.35, 0.45], losses=[0.5, 0.46, 0.42], captions=[0.6, 0.62, 0.61], gain=[0.1, 0.2, 0.25])
     assert advise(good, steps=20_000, batch_size=16) == []

@@ -137,7 +137,11 @@ class SD3Control(BlockControl):
         self.mutes = bool(net.config.force_zeros_for_pooled_projection)
         self.hides = net.config.extra_conditioning_channels == 1
         self.options = ("hidden",) if self.hides else ()
-        self._embeds = (net.pos_embed or self._lent(base),)
+        self.lend(base)
+
+    def lend(self, base: Any) -> None:
+        """Take the embedding of latents from ``base`` where the network has none, in the type that it has now."""
+        self._embeds = (self.net.pos_embed or self._lent(base),)
 
     def _lent(self, base: Any) -> nn.Module:
         """The base's embedding of latents, which such a control shares; no part of the module tree.

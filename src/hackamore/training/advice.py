@@ -66,8 +66,10 @@ class Course:
 
     @cached_property
     def losses(self) -> list[float]:
-        """The logged losses, smoothed."""
-        return smoothed([value for row in self.rows if (value := known(row, "loss")) is not None])
+        """The logged losses of denoising, smoothed: a reward, which begins in mid-run, is none of them."""
+        names = ["denoising" if known(row, "denoising") is not None else "loss" for row in self.rows]
+        told = [known(row, name) for row, name in zip(self.rows, names, strict=True)]
+        return smoothed([value for value in told if value is not None])
 
     @property
     def finished(self) -> bool:

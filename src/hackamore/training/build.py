@@ -57,7 +57,7 @@ def build(base: Any, make: Callable[[], Any], stage: ControlStage) -> ControlTas
     held = hold_back(stage, stage.size or base.size, base)
     dataset = held.dataset
     folder = dataset.cache if stage.memory.cache else None
-    ahead = _ahead(stage, dataset, base)
+    ahead = encodes_ahead(stage, dataset, base)
     latents = latents_of(dataset, base, run.precision, folder, ahead=ahead)
     texts = texts_of(dataset.captions, base, folder, sizes=dataset.sizes, ahead=ahead)
     form = make()
@@ -88,7 +88,7 @@ def build(base: Any, make: Callable[[], Any], stage: ControlStage) -> ControlTas
     return task
 
 
-def _ahead(stage: ControlStage, dataset: Dataset, base: Any) -> bool:
+def encodes_ahead(stage: ControlStage, dataset: Dataset, base: Any) -> bool:
     """Whether everything is encoded before the first step."""
     if not stage.memory.cache:
         return False

@@ -91,9 +91,10 @@ class ControlStage(Section):
         from hackamore.bases.catalog import load_base
         from hackamore.training.build import build
         from hackamore.training.forms import make_form
+        from hackamore.training.processes import own_device
 
         self.check()
-        base = load_base(self.base, dtype=self.memory.base_dtype)
+        base = load_base(self.base, device=own_device(), dtype=self.memory.base_dtype)
         torch.manual_seed(self.run.seed)
         form = make_form(base, self.control, self.kinds)
         return build(base, lambda: form, self)

@@ -55,7 +55,15 @@ class Draws:
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1) of ``shape`` for every item."""
-        return torch.rand(self.batch, *shape, generator=self._generator)[self._mine]
+        return self.mine(self.uniform_of_all(*shape))
+
+    def uniform_of_all(self, *shape: int) -> Tensor:
+        """As :meth:`uniform`, for the items of all processes: what a step decides for its whole batch at once."""
+        return torch.rand(self.batch, *shape, generator=self._generator)
+
+    def mine(self, rows: Tensor) -> Tensor:
+        """This process's share of ``rows``, one for each item of the whole batch."""
+        return rows[self._mine]
 
 
 @lru_cache(maxsize=32)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.bases.base import Text
+from hackamore.bases.weighting import literal
 from hackamore.core.image import to_hint
 from hackamore.data.evaluation import Example
 from hackamore.training.calm import autocast, undisturbed
@@ -75,8 +76,9 @@ def encoded(
         height, width = some[0].picture.shape[:2]
         with torch.no_grad(), autocast(base.device, precision):
             latents = [base.encode(to_hint(example.picture) * 2 - 1).float().cpu() for example in some]
-            told = base.encode_text([example.caption for example in some], (width, height))
-        text = Text(told.tokens.cpu(), {name: value.cpu() for name, value in told.added.items()})
+            told = base.encode_text([literal(example.caption) for example in some], (width, height))
+            length = base.encode_text([""], (width, height)).tokens.shape[1]  # training cuts longer captions too
+        text = Text(told.tokens[:, :length].cpu(), {name: value.cpu() for name, value in told.added.items()})
         hints = to_hint([example.hint(kind, {}) for example in some])
         numbers = None if number is None else torch.full((len(some),), number)
         made.append(Encoded(torch.cat(latents), text, hints, numbers))

@@ -68,7 +68,7 @@ class Checks:
         self.losses: list[float] = []
         self.all: list[float] = []
         self.early: float | None = None
-        self.row = self.unscaled = self.still = 0
+        self.row = self.unscaled = self.still = self.first = 0
         self.reached: set[int] = set()
         self.sums: dict[str, int] | None = None
         self.start: dict[str, int] = {}
@@ -79,7 +79,7 @@ class Checks:
 
         ``first``: the step that the run goes on from; after one nothing is fresh any more.
         """
-        self.fresh = self.fresh and first == 0
+        self.fresh, self.first = self.fresh and first == 0, first
         names = self._names(batch)
         warnings = self.inputs.look(batch, names)
         wrong = bad_input(batch, names)
@@ -102,9 +102,11 @@ class Checks:
         warnings = self.inputs.look(batch, self._names(batch)) if step % QUIET == 0 or self.inputs.curious else []
         if step < 3:
             warnings += self._reach(step)
-        if step == (MOVED_SCALED if self.precision == "fp16" else MOVED):
-            warnings += self._moves(step)
-        return warnings + self._zero(step, size) + self._explodes(step, loss, size, batch) + self._diverges(step, loss)
+        if step - self.first == (MOVED_SCALED if self.precision == "fp16" else MOVED):
+            warnings += self._moves(step - self.first, step)
+        usual = float(losses["denoising"].detach()) if "denoising" in losses else loss  # a reward begins in mid-run
+        warnings += self._zero(step, size) + self._explodes(step, usual, size, batch)
+        return warnings + self._diverges(step, usual)
 
     def settled(self) -> list[str]:
         """From time to time: the base's weights are what they were, and so is its prediction with the control off."""
@@ -187,11 +189,11 @@ class Checks:
                 warnings.append(f"{len(group)} parameters got no gradient in the first three steps: {listed(group)}")
         return warnings
 
-    def _moves(self, step: int) -> list[str]:
-        """Whether any weight has."""
+    def _moves(self, steps: int, step: int) -> list[str]:
+        """Whether any weight has, in the first ``steps``."""
         if any(fingerprint(p) != self.start.get(name) for name, p in self.trained.items()):
             return []
-        return self._once("still", step, f"no weight has moved in {step} steps: is the learning rate 0?")
+        return self._once("still", step, f"no weight has moved in {steps} steps: is the learning rate 0?")
 
     def _zero(self, step: int, size: float) -> list[str]:
         self.still = self.still + 1 if size == 0 else 0

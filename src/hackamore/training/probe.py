@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,12 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.annotators.catalog import ANNOTATORS
+from hackamore.annotators.hinting import fit_hint
 from hackamore.annotators.inspector import load_inspector
+from hackamore.bases.weighting import literal
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
-from hackamore.core.image import Picture, Size, from_hint, to_hint
+from hackamore.core.image import Picture, Size, from_hint, load_picture, to_hint
 from hackamore.core.skeleton import People
-from hackamore.data.evaluation import GIVEN, Example, open_source
+from hackamore.data.evaluation import GIVEN, Example, Source, open_source
+from hackamore.data.sources.item import OWN
 from hackamore.evaluation.features import caption_hits, told
 from hackamore.evaluation.fidelity import KINDS, normalise, scores
 from hackamore.evaluation.score import Reading, Score
@@ -67,7 +71,24 @@ def probe_examples(
         )
     source = open_source(settings.data, settings.count, kinds)
     groups = source.read(size, lambda done: None)  # noqa: ARG005
-    return dataset, {kind: groups[source.group(kind)] for kind in kinds}
+    examples = {kind: groups[source.group(kind)] for kind in kinds}
+    return dataset, {kind: _as_trained(dataset, source, kind, some) for kind, some in examples.items()}
+
+
+def _as_trained(dataset: Any, source: Source, kind: str, examples: Sequence[Example]) -> list[Example]:
+    """``examples`` of other data with hints of ``kind`` as ``dataset`` has them: its index's own, or made alike."""
+    making = None if dataset is None else dataset.makings.get(kind)
+    own = dataset is not None and dataset.given.get(kind) == OWN
+    made = []
+    for place, example in enumerate(examples):
+        told = example.given.get(kind)
+        path = source.pairs[place].hint if own and source.pairs else None
+        if told is None and path is not None and path.is_file():
+            told = fit_hint(load_picture(path), kind, (example.picture.shape[1], example.picture.shape[0]))
+        if told is None and making is not None:
+            told = making.annotator()(example.picture)
+        made.append(example if told is None else replace(example, given={**example.given, kind: told}))
+    return made
 
 
 class Probe:
@@ -76,7 +97,8 @@ class Probe:
     ``unit_of(hint, kind)`` binds the control to hints N×3×H×W of one of a union's kinds (None for other controls).
     ``examples``: for all kinds, or by kind; ``kind``: the control's condition, or a union's. ``gain``: the hint gain
     on held-back examples, ``training_gain`` that on training ones. ``batch`` pictures are sampled at once, under the
-    autocast of ``precision``. ``networks`` are put into evaluation mode meanwhile.
+    autocast of ``precision``. ``networks`` are put into evaluation mode meanwhile. ``unlocked``: the base is trained
+    too, so that what it makes with the control off is not the same at every probe.
 
     It finds ``figure``, ``floor``, ``ceiling``, ``normalised``, ``off`` (the figure with the control off), ``idle``
     (that one normalised: what captions alone bring, 0.29 for Meadow's segmentation), ``gain``, ``gain_training``, and
@@ -98,9 +120,10 @@ class Probe:
         training_gain: Callable[[], float] | None = None,
         networks: Sequence[nn.Module] = (),
         precision: str = "no",
+        unlocked: bool = False,
     ) -> None:
         self.base, self.settings, self.gain, self.training_gain = base, settings, gain, training_gain
-        self.networks, self.precision = list(networks), precision
+        self.networks, self.precision, self.unlocked = list(networks), precision, unlocked
         self.union = not isinstance(kind, str) and kind is not None
         kinds = [kind] if isinstance(kind, str) else list(kind or ())
         by_kind = examples if isinstance(examples, Mapping) else dict.fromkeys(kinds, examples)
@@ -162,30 +185,30 @@ class _Part:
         known = [(example.caption, example.attributes) for example in examples]
         self.words = [told(caption, attributes or {}) for caption, attributes in known]
         self.worlds = any(self.words)
-        self._fixed: Found | None = None
+        self._ceiling: float | None = None
+        self._off: Found | None = None
 
     def __call__(self) -> Found:
         pictures = self._sampled(self._unit)
         figure, floor = self._measured(pictures)
-        fixed = self._once()
-        ceiling = fixed["ceiling"]
+        if self._ceiling is None:
+            seen = [_through(self.probe.base, example.picture, self.probe.precision) for example in self.examples]
+            self._ceiling, _ = self._measured(seen)
+        if self._off is None or self.probe.unlocked:
+            self._off = self._without()
+        ceiling = self._ceiling
         normalised = self._normalised(figure, floor, ceiling)
         found = {"figure": figure, "floor": floor, "ceiling": ceiling, "normalised": normalised}
-        found |= {"off": fixed["off"], "idle": fixed["idle"]}
+        found |= self._off
         if self.worlds:
             hits = np.array([caption_hits(load_inspector(), *one) for one in zip(pictures, self.words, strict=True)])
             found["captions"] = _number(float(hits[:, 0].sum() / hits[:, 1].sum()))
         return found
 
-    def _once(self) -> Found:
-        """The ceiling and the control off: the same at every probe."""
-        if self._fixed is None:
-            seen = [_through(self.probe.base, example.picture, self.probe.precision) for example in self.examples]
-            off = self._sampled(lambda some: [])  # noqa: ARG005
-            (ceiling, _), (figure, floor) = self._measured(seen), self._measured(off)
-            idle = self._normalised(figure, floor, ceiling)
-            self._fixed = {"ceiling": ceiling, "off": figure, "idle": idle}
-        return self._fixed
+    def _without(self) -> Found:
+        """The control off."""
+        figure, floor = self._measured(self._sampled(lambda some: []))  # noqa: ARG005
+        return {"off": figure, "idle": self._normalised(figure, floor, self._ceiling)}
 
     def _normalised(self, figure: float | None, floor: float | None, ceiling: float | None) -> float | None:
         """The share of what is possible; None where one of the three is unknown."""
@@ -207,7 +230,7 @@ class _Part:
                 with autocast(base.device, self.probe.precision):
                     result = generate(
                         base,
-                        [self.examples[place].caption for place in some],
+                        [literal(self.examples[place].caption) for place in some],
                         controls=units(some),
                         seed=settings.seed + some[0],
                         size=(width, height),

@@ -65,6 +65,19 @@ class Sanity:
             )
 
 
+def counts(settings: RewardSettings, share: Tensor, lost: Tensor) -> Tensor:
+    """How much the reward of each of a whole batch's N rows counts: the same for all that are looked at, mean 1.
+
+    Those are rows whose timestep, as ``share`` (N) of the schedule, is below ``settings.below`` and whose hint is not
+    ``lost`` (bool N), of them at most ``settings.share`` of the batch, the first ones. All zero where there are none.
+    It is decided for the whole batch, so that it does not depend on the parts in which that is worked through.
+    """
+    rows = ((share < settings.below) & ~lost).nonzero()[:, 0][: max(1, math.ceil(settings.share * len(share)))]
+    made = torch.zeros(len(share))
+    made[rows] = len(share) / max(len(rows), 1)
+    return made
+
+
 class Reward:
     """The reward of hints of ``kind`` on ``base``, whose autoencoder has to stay in memory (``vae``).
 
@@ -90,28 +103,19 @@ class Reward:
         return self.base.vae
 
     def __call__(
-        self, x: Tensor, made: Tensor, t: Tensor, hint: Tensor, objective: Objective, among: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The mean loss of the rows it looks at, and their share of the batch; (0, 0) where there are none.
+        self, x: Tensor, made: Tensor, t: Tensor, hint: Tensor, objective: Objective, counts: Tensor
+    ) -> Tensor:
+        """The mean over all N rows of their losses times ``counts`` (N, 0 for rows that are not looked at).
 
         ``made`` is the steered prediction for the noisy latents ``x`` (N×C×h×w) at timesteps ``t`` (N), ``hint``
-        N×3×H×W in [0, 1]. It looks at rows whose timestep is below ``settings.below`` of the schedule and whose hint
-        is not black (a dropped one), of those at ``settings.share`` of the batch at most, the first ones; ``among``
-        (bool N) leaves out more, such as another kind's rows.
+        N×3×H×W in [0, 1]. A black hint, which says nothing, is not read.
         """
-        rows = self.rows(t, hint, objective, among)
-        share = torch.tensor(len(rows) / len(t), device=made.device)
+        told = (hint.flatten(1).amax(1) > 0).to(counts.device)
+        rows = ((counts > 0) & told).nonzero()[:, 0]
         if not len(rows):
-            return made.new_zeros((), dtype=torch.float32), share
+            return made.new_zeros((), dtype=torch.float32)
         clean = objective.clean(x[rows], made[rows], t[rows])
-        return self.losses(clean, hint[rows]).mean(), share
-
-    def rows(self, t: Tensor, hint: Tensor, objective: Objective, among: Tensor | None = None) -> Tensor:
-        """The positions of the rows that are looked at."""
-        fit = (objective.share(t) < self.settings.below) & (hint.flatten(1).amax(1) > 0).to(t.device)
-        if among is not None:
-            fit = fit & among
-        return fit.nonzero()[:, 0][: max(1, math.ceil(self.settings.share * len(t)))]
+        return (self.losses(clean, hint[rows]) * counts[rows]).sum() / len(counts)
 
     def losses(self, latents: Tensor, hint: Tensor) -> Tensor:
         """How far pictures with these clean latents are from their hints, N, with a gradient."""

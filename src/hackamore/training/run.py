@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,22 @@ from hackamore.training.watcher import Watcher
 
 
 def run_stage(
-    stage: Any, *, task: Task | None = None, resume: bool = True, quiet: bool = False, watchers: Sequence[Watcher] = ()
+    stage: Any,
+    *,
+    task: Callable[[], Task] | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+    watchers: Sequence[Watcher] = (),
 ) -> Path:
-    """Train what ``stage`` describes and return its output folder; ``task``: what it trains, where that is made.
+    """Train what ``stage`` describes and return its output folder; ``task`` makes what it trains, else the stage does.
 
+    That is made last, once everybody who is told how it goes is there: making it lays parts of the base aside.
     ``watchers`` are told beside the stage's own. Afterwards the base is as it was. Raises :class:`WorkFailed`, beside
     what :func:`train` raises, where the finished control could not be uploaded; it is in the output folder then.
     """
     told = [*stage.watchers(quiet), *watchers]
-    made = stage.task() if task is None else task
     probe = stage.probe if isinstance(stage, ControlStage) and stage.probe.every else None
+    made = stage.task() if task is None else task()
     try:
         out = train(
             made, stage.run, stage.output, resume=resume, watchers=told, probe=probe, settings=settings_of(stage, made)

@@ -37,7 +37,7 @@ def make_form(base: Any, control: ControlSettings, kinds: Sequence[str]) -> Trai
     Its weights are fp32 whatever the base's are. Raises :class:`HackamoreError` for a form that the base cannot have,
     several kinds for one that is no union, a file of another form, and settings that mean nothing for the form.
     """
-    _check(base, control, kinds)
+    check_form(base, control, kinds)
     beside = base if base.dtype == torch.float32 else _InFull(base)
     network = fresh(beside, control, kinds) if control.init is None else read(beside, control, kinds)
     network.condition = kinds[0] if len(kinds) == 1 else None
@@ -103,7 +103,7 @@ def _all() -> list[str]:
     return sorted({form for forms in FORMS.values() for form in forms})
 
 
-def _check(base: Any, control: ControlSettings, kinds: Sequence[str]) -> None:
+def check_form(base: Any, control: ControlSettings, kinds: Sequence[str]) -> None:
     """Raise :class:`HackamoreError` for settings that contradict each other or mean nothing for form and base."""
     form, transformer = control.form, hasattr(base, "transformer")
     copies = form in ("controlnet", "control-lora", "union") and not transformer

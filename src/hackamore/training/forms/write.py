@@ -16,7 +16,7 @@ from hackamore.controls.formats.convert import write_control
 from hackamore.controls.formats.diffusers import CONDITION, config_of, stored, write_branch
 from hackamore.controls.formats.lora import write_control_lora
 from hackamore.controls.formats.names import their_name
-from hackamore.controls.formats.t2i import FAMILY, write_adapter
+from hackamore.controls.formats.t2i import FAMILY, config_of_adapter, write_adapter
 from hackamore.controls.formats.transformer import write_blocks
 from hackamore.controls.formats.union import write_union
 from hackamore.controls.formats.write import write_safetensors
@@ -97,6 +97,7 @@ def _original(branch: Branch, path: Path, told: dict[str, str], eight_bits: bool
 def _theirs(adapter: Adapter, folder: Path, told: dict[str, Any]) -> list[Path]:
     """The adapter in diffusers' layout, where diffusers has a class for it (it has none for light ones of SDXL)."""
     try:
-        return [write_adapter(adapter, folder, "diffusers", **told)]
+        config_of_adapter(adapter)
     except HackamoreError:
         return []
+    return [write_adapter(adapter, folder, "diffusers", **told)]

@@ -180,9 +180,9 @@ def _fidelity(record: Record) -> Iterator[str]:
     if last is None or best is None:
         return
     yield "## Control fidelity"
-    count = _of(record.started.settings, "probe", "count")
+    facts = record.started.settings.get("facts")
     yield (
-        f"How well the hint read back from a made picture agrees with the hint that was given{_on(count)}. Floor: the "
+        f"How well the hint read back from a made picture agrees with the hint that was given{_on(facts if isinstance(facts, Mapping) else {})}. Floor: the "
         "same pictures against the hints of others. Ceiling: the true pictures through the base's autoencoder. "
         "Learned: 0 is the floor, 1 the ceiling. Hint gain: the share by which the loss grows with another's hint."
     )
@@ -197,8 +197,10 @@ def _fidelity(record: Record) -> Iterator[str]:
         yield f"{str(jump)[0].upper()}{str(jump)[1:]}."
 
 
-def _on(count: Any) -> str:
-    return f", on {count} examples that were held back" if count else ""
+def _on(facts: Mapping[str, Any]) -> str:
+    count = facts.get("probed on")
+    whose = "that were held back" if facts.get("held back") else "of other data"
+    return f", on {count} examples {whose}" if count else ""
 
 
 def _kinds(found: Mapping[str, Any]) -> list[str]:
@@ -275,11 +277,6 @@ def _limits(record: Record, told: Mapping[str, Any]) -> Iterator[str]:
 def _settings(settings: Mapping[str, Any]) -> str:
     told = {name: value for name, value in settings.items() if name not in ("facts", "output", "track", "data")}
     return _table(["setting", "value"], [[f"`{name}`", value] for name, value in flat(openly(told)).items()])
-
-
-def _of(settings: Mapping[str, Any], section: str, name: str) -> Any:
-    found = settings.get(section)
-    return found.get(name) if isinstance(found, Mapping) else None
 
 
 def _list(told: Iterable[tuple[str, str] | str]) -> str:
