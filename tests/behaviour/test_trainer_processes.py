@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hackamore.core.errors import HackamoreError
-from hackamore.training.processes import Processes, check_shards
+from hackamore.data.worlds import write_worlds
+from hackamore.training.processes import Processes, check_shards, own_device
 from hackamore.training.settings import ProbeSettings
 from hackamore.training.state import checkpoints, load_checkpoint
 from hackamore.training.trainer import read_log, train
@@ -87,6 +88,16 @@ def test_each_process_keeps_its_shard_alone(tmp_path):
         assert (tmp_path / f"kept-{rank}").read_text() == "12 12 12"  # of 8 × 3
 
 
+def test_each_process_of_a_launch_has_its_own_gpu(monkeypatch):
+    assert own_device() is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert own_device() is None, "without a launcher the choice is free"
+    for rank, device in (("0", "cuda:0"), ("1", "cuda:1"), ("2", "cuda:0")):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert own_device() == device
+
+
 def test_what_cannot_be_shared_is_refused(tmp_path, monkeypatch):
     assert children.together(2, children.trained, tmp_path, {"batch_size": 7}) == [2, 2]
     for changes in ({"optimiser": "adamw8bit"}, {"optimiser": "adafactor"}, {"precision": "fp16"}):
@@ -97,3 +108,13 @@ def test_what_cannot_be_shared_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(HackamoreError, match="DeepSpeed"):
         Processes(RUN)
+
+
+def test_only_the_first_process_says_that_it_is_done(tmp_path):
+    worlds = write_worlds(tmp_path / "worlds", 4, 64, seed=100, workers=1)
+    told = {"data": worlds, "output": tmp_path / "o", "size": "[64, 64]", "run.steps": 1, "run.batch_size": 2}
+    words = [word for name, value in told.items() for word in ("--set", f"{name}={value}")]
+    command = ("train", "configs/meadow/autoencoder.toml", *words, "--quiet")
+    assert children.together(2, children.commanded, tmp_path, *command) == [0, 0]
+    assert (tmp_path / "told-0").read_text() == f"done: {tmp_path / 'o'}\n"
+    assert (tmp_path / "told-1").read_text() == ""

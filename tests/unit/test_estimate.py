@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hackamore.bases.decoding import decoded
 from hackamore.training.estimate import STEP, Advice, Estimate, estimate
 from hackamore.training.forms import make_form
 from hackamore.training.free import free_memory, in_words
 from hackamore.training.live import Counted, Live, count_run, count_step
 from hackamore.training.optimisers import make_optimiser
-from hackamore.training.settings import ControlSettings, MemorySettings, RunSettings
+from hackamore.training.settings import ControlSettings, MemorySettings, RewardSettings, RunSettings
 from hackamore.training.tally import Tally, light_weights, optimiser_bytes, weight_of
 
 RUN = RunSettings(steps=1, batch_size=4)
@@ -154,6 +155,37 @@ def test_phases_and_caches(sd1, roomy, tight):
     assert tight[0].phases[STEP]["autoencoder and text encoders"] > 0
     assert min(roomy.phases["caching"]["encoding"], roomy.phases["a probe"]["decoding"]) > 3 * 64 * 64 * 4
     assert "memory" in roomy.facts()
+
+
+def test_a_reward_keeps_the_autoencoder_and_a_graph_through_it(sd1, roomy):
+    form, told = form_of(sd1), {"variants": 2, "captions": 3, "free": PLENTY}
+    plain = roomy.phases[STEP]
+    rewarded, half = (
+        estimate(sd1, form, RUN, MemorySettings(), [(64, 64)], reward=RewardSettings(weight=1, share=s), **told)
+        for s in (1.0, 0.5)
+    )
+    step = rewarded.phases[STEP]
+    assert (plain["reward"], plain["autoencoder and text encoders"]) == (0, 0)
+    assert step["autoencoder and text encoders"] == Tally(sd1, form, RUN, (64, 64)).others
+    latents = torch.zeros(RUN.batch_size, 4, 8, 8, requires_grad=True)
+    with Live([*sd1.vae.parameters(), latents]) as live:
+        torch.autograd.grad(decoded(sd1.vae, latents).square().mean(), latents)
+    assert step["reward"] == pytest.approx(live.peak(), rel=0.02)
+    assert half.phases[STEP]["reward"] == pytest.approx(step["reward"] / 2, rel=0.1)
+    assert {name: size for name, size in step.items() if name in ("base", "activations")} == {
+        name: plain[name] for name in ("base", "activations")
+    }
+
+
+def test_what_is_encoded_when_it_is_first_read_is_encoded_in_a_step(sd1, roomy):
+    form = form_of(sd1)
+    late = estimate(sd1, form, RUN, MemorySettings(), [(64, 64)], ahead=False, free=1 << 20)
+    step = late.phases[STEP]
+    assert step["autoencoder and text encoders"] > 0 == roomy.phases[STEP]["encoding"]
+    assert 0 < step["encoding"] < roomy.phases["caching"]["encoding"]
+    assert "caching" not in late.phases
+    (advice,) = (advice for advice in late.advice if advice.remedy == "memory.ahead=true")
+    assert advice.saves == step["autoencoder and text encoders"] + step["encoding"]
 
 
 def test_what_fits_is_passed_and_what_does_not_gets_advice(roomy, tight):

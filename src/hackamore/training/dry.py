@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hackamore.data.check import check_data
 from hackamore.data.check_report import Report
-from hackamore.training.build import open_data
+from hackamore.training.build import encodes_ahead, open_data
 from hackamore.training.control_stage import ControlStage
 from hackamore.training.estimate import estimate
 from hackamore.training.forms import make_form
@@ -37,5 +37,7 @@ def dry_run(stage: ControlStage, progress: Callable[[int, int], None] | None = N
         dataset.sizes,
         variants=dataset.variants,
         captions=len(set(dataset.captions)),
+        ahead=encodes_ahead(stage, dataset, base),
+        reward=stage.reward,
     )
     return report.beside(found.facts(), found.findings())

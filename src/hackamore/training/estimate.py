@@ -13,7 +13,7 @@ from hackamore.core.image import Size
 from hackamore.data.check_report import Finding
 from hackamore.training.forms.trained import Trained
 from hackamore.training.free import free_memory, in_words
-from hackamore.training.settings import MemorySettings, RunSettings
+from hackamore.training.settings import MemorySettings, RewardSettings, RunSettings
 from hackamore.training.tally import WIDTH, Tally, light_weights, optimiser_bytes
 
 STEP = "a step"
@@ -112,36 +112,49 @@ def estimate(
     *,
     variants: int = 1,
     captions: int = 0,
+    ahead: bool = True,
+    reward: RewardSettings | None = None,
     processes: int = 1,
     free: int | None = None,
 ) -> Estimate:
     """What training ``form`` beside ``base`` takes of the memory that each process computes in.
 
     ``sizes``: (width, height) of every example; the largest counts. ``variants`` and ``captions``: how many views an
-    example has, and how many different captions there are, for the caches. ``free``: bytes, else what is free now.
+    example has, and how many different captions there are, for the caches. ``ahead``: all of them are encoded before
+    the first step, so that what encodes them is gone then. ``free``: bytes, else what is free now.
     ``form`` and ``base`` are as before afterwards. Raises :class:`HackamoreError` for gradient checkpointing of a form
     that has none.
     """
     tally = Tally(base, form, run, max(sizes, key=lambda size: size[0] * size[1]), processes)
     with tally.recomputing() if memory.gradient_checkpointing else nullcontext():
         counted = tally.step()
-    kept = memory.cache and not form.needs_autoencoder
+    ahead, rewarded = ahead and memory.cache, reward is not None and reward.weight > 0
+    encoded = 0 if ahead else tally.encoding(1 if memory.cache else tally.share)["encoding"]
+    gone = ahead and not form.needs_autoencoder and not rewarded
     step = tally.held() | {
-        "autoencoder and text encoders": 0 if kept else tally.others,
+        "autoencoder and text encoders": 0 if gone else tally.others,
         "gradients": counted.gradients * (2 if processes > 1 else 1),  # what is sent has a buffer of its own
         "activations": tally.activations(counted),
         "batches": tally.batches(),
+        "encoding": encoded,
+        "reward": tally.rewarding(reward.share) if reward is not None and rewarded else 0,
     }
     phases = {STEP: step, "a probe": tally.held() | tally.decoding()}
-    if memory.cache:
+    if ahead:
         phases["caching"] = tally.encoding()
     disk = 2 * (len(sizes) * variants * math.prod(tally.shape) + captions * tally.tokens) if memory.cache else 0
     there = free_memory(base.device) if free is None else free
     made = Estimate(phases, there, base.device.type, disk, counted.simulated)
-    return made if made.needed <= COMFORT * there else replace(made, advice=tuple(_advice(tally, memory, step, there)))
+    return (
+        made
+        if made.needed <= COMFORT * there
+        else replace(made, advice=tuple(_advice(tally, memory, step, there, rewarded)))
+    )
 
 
-def _advice(tally: Tally, memory: MemorySettings, step: Mapping[str, int], free: int) -> Iterator[Advice]:
+def _advice(
+    tally: Tally, memory: MemorySettings, step: Mapping[str, int], free: int, rewarded: bool
+) -> Iterator[Advice]:
     """What to change, the cheapest first; each saving is what is left to save after those before it."""
     activations = step["activations"]
     if not memory.gradient_checkpointing and tally.form.form != "xs":
@@ -162,8 +175,12 @@ def _advice(tally: Tally, memory: MemorySettings, step: Mapping[str, int], free:
     if memory.base_dtype == "fp32":
         saved = step["base"] * (WIDTH["fp32"] - WIDTH["bf16"]) // WIDTH["fp32"]
         yield Advice("the base in half precision", "memory.base_dtype=bf16", saved)
-    if not memory.cache:
-        yield Advice("pictures and captions encoded once", "memory.cache=true", step["autoencoder and text encoders"])
+    others = step["autoencoder and text encoders"]
+    if others and not rewarded and not tally.form.needs_autoencoder:
+        remedy = "memory.ahead=true" if memory.cache else "memory.cache=true memory.ahead=true"
+        yield Advice("pictures and captions encoded once, before the first step", remedy, others + step["encoding"])
+    if rewarded:
+        yield Advice("no reward", "reward.weight=0", step["reward"])
     light = light_weights(tally.base)
     trained = sum(weight.numel() for weight in tally.weights)
     if light is not None and light < trained:

@@ -121,6 +121,12 @@ class Processes:
         self.accelerator.wait_for_everyone()
 
 
+def own_device() -> str | None:
+    """The GPU of this process where a launcher made several; None where the choice is free."""
+    place = os.environ.get("LOCAL_RANK")
+    return f"cuda:{int(place) % torch.cuda.device_count()}" if place and torch.cuda.is_available() else None
+
+
 def _told(name: str) -> bool:
     return os.environ.get(name, "false").lower() == "true"
 

@@ -13,6 +13,7 @@ from hackamore.core.image import from_hint
 from hackamore.core.section import Section
 from hackamore.data.cache import cached, picture_array, stamps
 from hackamore.data.pairs import Pair, training_pairs
+from hackamore.training.processes import own_device
 from hackamore.training.settings import RunSettings
 from hackamore.training.trainer import Task
 from hackamore.training.watcher import Watcher
@@ -32,7 +33,7 @@ class _Stage(Section):
         """All pictures through the autoencoder of the base called ``name``, kept beside them."""
         from hackamore.bases.catalog import load_base
 
-        base, precision = load_base(name, dtype="fp32"), self.run.precision
+        base, precision = load_base(name, device=own_device(), dtype="fp32"), self.run.precision
         weights = {part: digest for part, digest in base.sha256.items() if part.startswith("vae")}
         made = []
         for folder, some in zip(folders, pictures, strict=True):

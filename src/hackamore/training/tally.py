@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hackamore.bases.base import Text
+from hackamore.bases.decoding import decoded
 from hackamore.controls.adapter import Adapter
 from hackamore.core.image import Size
 from hackamore.training.adamw8bit import BLOCK, SMALLEST
@@ -104,12 +105,12 @@ class Tally:
             return counted.others
         return max(counted.peak - counted.gradients, 0)
 
-    def encoding(self) -> dict[str, int]:
-        """While pictures are encoded, before the first step."""
+    def encoding(self, rows: int = ENCODED) -> dict[str, int]:
+        """While so many pictures are encoded at a time."""
         width, height = self.size
 
         def run() -> None:
-            pictures = torch.zeros(ENCODED, 3, height, width, device=self.base.device)
+            pictures = torch.zeros(rows, 3, height, width, device=self.base.device)
             with self._autocast():
                 self.base.encode(pictures)
 
@@ -124,6 +125,18 @@ class Tally:
             self.base.decode(torch.zeros(1, *self.shape, device=self.base.device))
 
         return {"autoencoder and text encoders": self.others, "decoding": count_run(run, self._known())}
+
+    def rewarding(self, share: float) -> int:
+        """What a reward keeps for its gradient where it decodes this share of the rows; recomputed or not, the same."""
+        device, vae = self.base.device, self.base.vae
+        made = torch.zeros(0, device=device, requires_grad=True)
+
+        def loss(rows: int) -> Tensor:
+            latents = torch.zeros(rows, *self.shape, device=device) + made.sum()
+            with self._autocast():
+                return decoded(vae, latents).float().square().mean()
+
+        return count_step(loss, [made], [*self._known(), made], math.ceil(share * self.rows)).peak
 
     @contextmanager
     def recomputing(self) -> Iterator[None]:
