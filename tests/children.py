@@ -5,13 +5,16 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from hackamore.cli.main import main
 from hackamore.core.errors import HackamoreError
 from hackamore.training import state
 from hackamore.training.draws import Draws
@@ -142,3 +145,10 @@ def halves(rank: int, folder: Path) -> None:
     moments = stepper.optimiser.state[stepper.named["tall.weight"]]["exp_avg"]
     kept = [stepper.named["tall.weight"], moments, stepper.average.state()["tall.weight"]]
     (folder / f"kept-{rank}").write_text(" ".join(str(tensor.to_local().numel()) for tensor in kept))
+
+
+def commanded(rank: int, folder: Path, *words: str) -> None:
+    """Run the command line with ``words``; what it prints goes to ``folder/told-RANK``."""
+    sys.argv = ["hackamore", *words]
+    with (folder / f"told-{rank}").open("w") as told, redirect_stdout(told):
+        main()

@@ -399,3 +399,12 @@ def drawn(data, rank, processes):
             ]
         )
     return steps
+
+
+def test_what_a_killed_process_left_on_a_shelf_is_removed_once_nobody_writes_it(tmp_path):
+    old, new = (tmp_path / f".hackamore-{name}.safetensors" for name in ("old", "new"))
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    Shelf(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [new.name]

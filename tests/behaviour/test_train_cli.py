@@ -62,6 +62,15 @@ def test_a_run_that_is_done_is_not_begun_again_and_more_steps_go_on(pairs, tmp_p
     assert [row["step"] for row in read_log(tmp_path / "o" / "log.jsonl") if "loss" in row] == [1, 2, 3, 4, 5]
 
 
+def test_another_kind_in_the_same_folder_is_refused(pairs, tmp_path, run):
+    words = ("--out", tmp_path / "o", *SHORT, "--set", "probe.every=0")
+    assert run("train", "--data", pairs, "--kind", "seg", *words)[0] == 0
+    code, _, err = run("train", "--data", pairs, "--kind", "depth", *words)
+    assert code == 2
+    assert "belongs to another kind" in err
+    assert not (tmp_path / "o" / "depth.safetensors").exists()
+
+
 def test_a_union_learns_several_kinds(pairs, tmp_path, run, meadow):
     kinds = ("--kind", "canny", "--kind", "seg", "--form", "union")
     code, _, err = run("train", "--data", pairs, *kinds, "--out", tmp_path / "u", *SHORT)
@@ -112,6 +121,7 @@ def test_check_reports_and_trains_nothing(pairs, tmp_path, run):
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "reward.weight=1", "--kind", "mlsd"), "union"),
         (("--data", "PAIRS", "--kind", "seg", "--out", "o", "--set", "reward.weight=1"), "reader"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--lr", "-1"), "run.lr"),
+        (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "size=[100, 100]"), "multiples of 8"),
         (("--kind", "canny", "--out", "o"), "data"),
         ((), "is missing"),
     ],

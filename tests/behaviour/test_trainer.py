@@ -9,8 +9,10 @@ from itertools import pairwise
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from hackamore.core.errors import Cancelled, HackamoreError, WorkFailed
+from hackamore.core.files import written_whole
 from hackamore.training.draws import Draws
 from hackamore.training.settings import ProbeSettings, RunSettings
 from hackamore.training.state import Average, checkpoints, load_checkpoint, newest, save_checkpoint
@@ -341,3 +343,134 @@ def test_rows_have_rate_memory_and_learning_rate_right_after_a_resume_too(tmp_pa
     assert row["memory_mib"] == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, rel=0.2)
     assert row["lr"] == pytest.approx(0.05 * learning_rate(9, RUN.model_copy(update={"steps": 12})), rel=1e-5)
     assert row["bias"] != 0
+
+
+def of(**identity):
+    """A line that says what it is."""
+    line = Line()
+    line.identity = lambda: identity
+    return line
+
+
+@pytest.mark.parametrize("name", ["kind", "form", "base"])
+def test_a_checkpoint_of_another_task_is_refused_and_nothing_is_touched(tmp_path, name):
+    run = RUN.model_copy(update={"steps": 5})
+    train(of(**{name: "one"}), run, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(HackamoreError, match=f"another {name}") as refused:
+        train(of(**{name: "other"}), run, tmp_path)
+    assert "another output folder" in str(refused.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    train(of(**{name: "other"}), run, tmp_path, resume=False)
+
+
+def test_other_data_of_a_checkpoint_are_told(tmp_path):
+    train(of(kind="a", data="one"), RUN.model_copy(update={"steps": 5}), tmp_path)
+    train(of(kind="a", data="other"), RUN, tmp_path)
+    assert [row["warning"] for row in read_log(tmp_path / "log.jsonl") if "warning" in row] == [
+        "going on with other settings: steps 5 → 24, data one → other"
+    ]
+
+
+@pytest.mark.parametrize("stop_at", [None, 3, 7])
+def test_a_loss_that_begins_within_a_row_is_the_mean_of_its_own_steps(tmp_path, stop_at):
+    class Late(Line):
+        def forward(self, batch):
+            late = {"late": torch.tensor(2.0)} if int(batch["step"]) >= 6 else {}
+            return super().forward(batch) | late
+
+    run = RUN.model_copy(update={"steps": 10, "log_every": 10})
+    if stop_at is not None:
+        with pytest.raises(Cancelled):
+            train(Late(stop_at), run, tmp_path)
+    train(Late(), run, tmp_path)
+    (row,) = [row for row in read_log(tmp_path / "log.jsonl") if "loss" in row]
+    assert row["late"] == 2.0
+
+
+def test_the_task_is_left_with_what_was_exported_in_eval_mode(tmp_path):
+    task = Line()
+    train(task, RUN, tmp_path)
+    assert torch.equal(task.line.weight, exported(tmp_path)["weight"])
+    assert not task.training
+    again = Line()
+    train(again, RUN, tmp_path)
+    assert torch.equal(again.line.weight, exported(tmp_path)["weight"])
+
+
+def test_samples_beyond_the_start_go_as_rows_do(tmp_path):
+    def samples():
+        return [path.name for path in sorted((tmp_path / "samples").iterdir())]
+
+    run = RUN.model_copy(update={"sample_every": 4, "checkpoint_every": 6})
+    with pytest.raises(WorkFailed):
+        train(Broken(at=9), run, tmp_path)
+    assert samples() == ["step-00000004.png", "step-00000008.png"]
+    with pytest.raises(WorkFailed):
+        train(Broken(at=6), run, tmp_path)
+    assert samples() == ["step-00000004.png"]
+    train(Line(), run.model_copy(update={"steps": 2}), tmp_path, resume=False)
+    assert samples() == []
+
+
+class Broken(Line):
+    """Its loss is no number at step ``at``."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def forward(self, batch):
+        losses = super().forward(batch)
+        return {"loss": losses["loss"] * (float("nan") if int(batch["step"]) == self.at else 1)}
+
+
+def test_fewer_steps_than_are_done_are_told(tmp_path):
+    train(Line(), RUN, tmp_path)
+    words = []
+
+    class Hears(Watcher):
+        def ends(self, done, outcome, told):
+            words.append(told)
+
+    train(Line(), RUN.model_copy(update={"steps": 10}), tmp_path, watchers=[Hears()])
+    assert words == ["all 24 steps done"]
+    warned = [row["warning"] for row in read_log(tmp_path / "log.jsonl") if "warning" in row]
+    assert "24 steps are done already, more than the 10 that are asked for" in warned
+
+
+def test_what_a_killed_process_left_unfinished_is_removed_and_nothing_else(tmp_path):
+    for folder in ("", "samples", "checkpoints", "unet"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        with written_whole(tmp_path / folder / "whole.txt") as temporary:
+            temporary.with_name(temporary.name.replace("whole", "cut")).touch()
+        (tmp_path / folder / ".mine").touch()
+    train(Line(), RUN, tmp_path)
+    assert sorted({path.name for path in tmp_path.rglob(".*")}) == [".mine"]
+
+
+def test_a_file_that_cannot_be_read_is_not_told_as_a_full_disk(tmp_path):
+    class Gone(Line):
+        def batch(self, draws):
+            if draws.step == 3:
+                (tmp_path / "pictures" / "7.png").read_bytes()
+            return super().batch(draws)
+
+    with pytest.raises(WorkFailed, match="the training broke at step 3") as failed:
+        train(Gone(), RUN, tmp_path / "out")
+    assert "7.png" in str(failed.value)
+    assert "disk" not in str(failed.value)
+
+
+def test_an_export_that_a_library_could_not_write_is_a_sentence(tmp_path):
+    class Tight(Line):
+        def export(self, folder):
+            usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, usual[1]))
+            try:
+                save_file(self.state_dict(), folder / "line.safetensors")
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+    with pytest.raises(WorkFailed, match="could not be written"):
+        train(Tight(), RUN, tmp_path)

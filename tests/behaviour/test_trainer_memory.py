@@ -214,3 +214,11 @@ def test_the_operating_system_gets_the_memory(tmp_path):
     assert there - away == pytest.approx(61, abs=3)
     assert back - away == pytest.approx(61, abs=3)
     assert again == pytest.approx(away, abs=3)
+
+
+def test_parts_come_back_to_where_the_base_is_by_then(mine):
+    parts = Parts(mine)
+    parts.release()
+    mine.to(torch.device("meta"))  # any other place
+    parts.restore()
+    assert all(p.is_meta for part in (mine.vae, mine.text_encoder) for p in part.parameters())

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from hackamore.bases.catalog import load_base
 from hackamore.controls.branch import new_control
 from hackamore.controls.catalog import load_control
-from hackamore.core.errors import HackamoreError
+from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.data.shelf import Shelf
 from hackamore.data.worlds import write_worlds
 from hackamore.training.api import train as train_control
 from hackamore.training.config import read_stage
@@ -44,7 +46,6 @@ def test_a_small_base_and_autoencoder_train_from_configurations(worlds, tmp_path
         settings = read_stage(f"configs/meadow/{stage}.toml", told)
         run = settings.run.model_copy(update={"sample_every": 2})
         train(settings.task(), run, settings.output)
-    from hackamore.bases.catalog import load_base
     from hackamore.generate import generate
 
     base = load_base(tmp_path / "base", device="cpu")
@@ -88,3 +89,41 @@ def test_wrong_configurations_name_the_field(tmp_path, text, words):
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(HackamoreError, match=words):
         read_stage(tmp_path / "c.toml")
+
+
+def test_a_training_leaves_base_and_control_as_one_would_have_them(worlds, tmp_path, sd1_folder):
+    base = load_base(sd1_folder, device="cpu")
+    control = new_control(base, "canny")
+    strides = {name: p.stride() for name, p in (*base.unet.named_parameters(), *control.named_parameters())}
+    told = {"steps": 3, "batch_size": 2, "lr": 1e-2, "warmup": 0, "ema": 0.5, "channels_last": True}
+    told |= {"memory": {"gradient_checkpointing": True}, "probe": {"every": 0}, "quiet": True}
+    train_control(control, worlds, tmp_path, **told)
+    assert not control.training
+    assert not control.trunk.is_gradient_checkpointing
+    assert {name: p.stride() for name, p in (*base.unet.named_parameters(), *control.named_parameters())} == strides
+    written = load_control(tmp_path, base)
+    assert all(torch.equal(p.half(), q.half()) for p, q in zip(control.parameters(), written.parameters(), strict=True))
+
+
+def test_a_base_that_waits_layer_by_layer_is_refused_before_anything_is_encoded(worlds, tmp_path, sd1_folder):
+    base = load_base(sd1_folder, device="cpu", offload="sequential")
+    with pytest.raises(HackamoreError, match="layer by layer"):
+        train_control(new_control(load_base(sd1_folder, device="cpu"), "canny"), worlds, tmp_path, base=base, steps=1)
+
+
+def test_a_cache_that_takes_no_more_hides_nothing_and_the_base_comes_back(worlds, tmp_path, sd1_folder, monkeypatch):
+    def full(_):
+        raise WorkFailed("the cache could not be written")
+
+    base = load_base(sd1_folder, device="cpu")
+    monkeypatch.setattr(Shelf, "flush", full)
+    out = train_control(new_control(base, "canny"), worlds, tmp_path, steps=1, batch_size=2, probe={"every": 0})
+    assert load_control(out, base).condition == "canny"
+    assert base.encode_text(["a lake"]).tokens.isfinite().all()
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "base", "inspector"])
+def test_a_quiet_stage_tells_warnings_alone(stage, worlds, tmp_path):
+    told = {"data": worlds, "output": tmp_path}
+    (watcher,) = read_stage(f"configs/meadow/{stage}.toml", told).watchers(quiet=True)
+    assert watcher.quiet

@@ -1,5 +1,6 @@
 """Trained forms: what each setting reaches, files to go on from, other bases, threads, and what is refused."""
 
+import resource
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,7 +13,7 @@ from hackamore.controls.catalog import load_control
 from hackamore.controls.formats.file import open_control
 from hackamore.controls.formats.transfer import transfer
 from hackamore.controls.lora import ControlLora
-from hackamore.core.errors import HackamoreError
+from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.generate import generate
 from tests.conftest import write_small_base
 from tests.form_models import HINT, KINDS, Asked, new_form, train
@@ -341,3 +342,19 @@ def test_a_union_file_must_know_the_kinds(meadow, tmp_path):
 def test_a_control_net_xs_is_not_recomputed(meadow):
     with pytest.raises(HackamoreError, match="gradient checkpointing"):
         new_form(meadow, "xs").recompute()
+
+
+def test_a_disk_that_takes_no_more_is_a_sentence_and_leaves_what_was_there(sd1, tmp_path):
+    form = new_form(sd1, "controlnet")
+    written = form.write(tmp_path)
+    before = [path.read_bytes() for path in written]
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, usual[1]))
+    try:
+        with pytest.raises(WorkFailed, match="could not be written") as failed:
+            form.write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert "File too large" in str(failed.value)
+    assert [path.read_bytes() for path in written] == before
+    assert not list(tmp_path.glob(".*"))

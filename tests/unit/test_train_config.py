@@ -72,12 +72,23 @@ def test_every_section_is_reached_by_its_dotted_name():
         ({**TOLD, "kind.a": 1}, "not a table"),
         ({**TOLD, "run": 5}, "run"),
         ({**TOLD, "probe.count": 1}, "probe.count"),
+        ({**TOLD, "run.betas": [0.9, 1.5]}, "run.betas"),
+        ({**TOLD, "run.seed": 2**64}, "run.seed"),
+        ({**TOLD, "run.seed": -1}, "run.seed"),
+        ({**TOLD, "probe.seed": -5}, "probe.seed"),
+        ({**TOLD, "probe.guidance": 0.5}, "probe.guidance"),
+        ({**TOLD, "size": [0, 64]}, "size"),
+        ({**TOLD, "size": [-64, 64]}, "size"),
         ({**TOLD, "stage": "nothing"}, "nothing"),
     ],
 )
 def test_what_is_wrong_is_named(told, words):
     with pytest.raises(HackamoreError, match=words):
         read_stage(None, told)
+
+
+def test_a_guidance_of_nothing_is_the_bases_own():
+    assert read_stage(None, {**TOLD, "probe.guidance": 0}).probe.guidance is None
 
 
 @pytest.mark.parametrize("text", ["run.lr", "=3", " = "])

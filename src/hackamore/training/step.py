@@ -78,8 +78,11 @@ class Stepper:
         """After the last step: eval mode, the memory format that was there before, and, if told, averaged weights."""
         if averaged and self.average is not None:
             self.average.swap()
-        for weight in self._turned:
-            weight.data = weight.data.contiguous()
+        for weight, stride in self._turned:
+            if weight.stride() != stride:
+                weight.data = torch.empty_strided(weight.shape, stride, dtype=weight.dtype, device=weight.device).copy_(
+                    weight.data
+                )
         self._turned = []
         self.task.eval()
 
@@ -181,10 +184,10 @@ def _load(task: Task, weights: dict[str, Tensor]) -> None:
         mine[name].copy_(weight)
 
 
-def _channels_last(task: Task) -> list[nn.Parameter]:
-    """Convolution weights of all that a step runs, in channels-last memory format; those that were not before."""
+def _channels_last(task: Task) -> list[tuple[nn.Parameter, tuple[int, ...]]]:
+    """Convolution weights of all that a step runs, in channels-last memory format; how they lay before."""
     networks = (task, *task.frozen())
-    found = {id(p): p for network in networks for p in network.parameters() if p.ndim == 4 and p.is_contiguous()}
+    found = {id(p): (p, p.stride()) for network in networks for p in network.parameters() if p.ndim == 4}
     for network in networks:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return list(found.values())

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from hackamore.core.errors import Cancelled, HackamoreError, WorkFailed
 from hackamore.training.engine import Engine
 from hackamore.training.log import read_log as read_log
@@ -51,7 +53,7 @@ def train(
         with _interrupts_wait() as asked:
             outcome, words = _work(engine, asked)
     except BaseException as error:
-        failed = _failure(error, engine) if isinstance(error, OSError) else error
+        failed = _failure(error, engine) if isinstance(error, (OSError, SafetensorError)) else error
         engine.end("stopped" if isinstance(error, (Cancelled, KeyboardInterrupt)) else "failed", str(failed))
         if failed is error:
             raise
@@ -62,10 +64,11 @@ def train(
     return Path(output)
 
 
-def _failure(error: OSError, engine: Engine) -> WorkFailed:
+def _failure(error: OSError | SafetensorError, engine: Engine) -> WorkFailed:
     """In a sentence, what the operating system did not do: write the run's folder, or something else."""
-    words, path = error.strerror or str(error), str(error.filename or "")
-    if error.errno in FULL:
+    unwritten = isinstance(error, SafetensorError)  # diffusers' own way to write, at an export
+    words, path = getattr(error, "strerror", None) or str(error), str(getattr(error, "filename", None) or "")
+    if unwritten or getattr(error, "errno", None) in FULL:
         return WorkFailed(f"{engine.output} could not be written", received=words, remedy="free some disk space")
     if path and Path(path).resolve().is_relative_to(engine.output.resolve()):
         return WorkFailed(f"{path} could not be written", received=words)
