@@ -127,3 +127,100 @@ def test_a_quiet_stage_tells_warnings_alone(stage, worlds, tmp_path):
     told = {"data": worlds, "output": tmp_path}
     (watcher,) = read_stage(f"configs/meadow/{stage}.toml", told).watchers(quiet=True)
     assert watcher.quiet
+
+
+def short(**told):
+    return {"steps": 1, "batch_size": 2, "probe": {"every": 0}, "quiet": True, "size": (64, 64), **told}
+
+
+def test_a_control_of_a_coarse_base_is_trained_in_fp32(worlds, tmp_path, sd1_folder):
+    base = load_base(sd1_folder, device="cpu", dtype="bf16")
+    control = new_control(base, "canny")
+    train_control(control, worlds, tmp_path, **short())
+    assert {p.dtype for p in control.parameters()} == {torch.float32}
+    assert {p.dtype for p in base.unet.parameters()} == {torch.bfloat16}
+
+
+def test_the_base_is_whole_where_nobody_can_be_told(worlds, tmp_path, sd1_folder):
+    base = load_base(sd1_folder, device="cpu")
+    (tmp_path / "file").touch()
+    with pytest.raises((OSError, HackamoreError)):
+        train_control(new_control(base, "canny"), worlds, tmp_path / "file", **short(memory={"ahead": True}))
+    assert base.encode_text(["a lake"]).tokens.isfinite().all()
+
+
+def test_settings_of_a_given_control_reach_it(sd1, worlds, tmp_path):
+    told = {"control_settings": {"only_mid": True}, "data_settings": {"captions": "empty"}}
+    train_control(new_control(sd1, "canny"), worlds, tmp_path, **short(lr=1e-2, warmup=0), **told)
+    loaded = load_control(tmp_path, sd1)
+    assert any(bool(p.any()) for p in loaded.zero_mid.parameters())
+    assert not any(bool(p.any()) for p in loaded.zero_skips.parameters())
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"control_settings": {"rank": 3}}, "control.rank describes how a control is made"),
+        ({"control_settings": {"init": "meadow/canny"}}, "control.init describes"),
+        ({"control_settings": {"form": "xs"}}, "control.form is not the control's own"),
+        ({"control_settings": {"zero_scale": -1}}, "control.zero_scale"),
+        ({"kind": ("canny", "softedge")}, "kinds of hints do not fit"),
+        ({"kind": "../evil"}, "kind"),
+        ({"memory": {"base_dtype": "bf16"}}, "memory.base_dtype is not the type"),
+        ({"run": "x"}, "run"),
+        ({"data_settings": {"captions": "loud"}}, "data.captions"),
+        ({"data_settings": {"hint": "elsewhere", "annotate": False}}, "no hints called elsewhere"),
+    ],
+)
+def test_wrong_settings_leave_the_control_as_it_was(sd1, worlds, tmp_path, told, words):
+    control = new_control(sd1, "canny").requires_grad_(False).eval()
+    before = {name: p.clone() for name, p in control.named_parameters()}
+    random = torch.get_rng_state()
+    with pytest.raises(HackamoreError, match=words):
+        train_control(control, worlds, tmp_path / "o", **short(**told))
+    assert not control.training
+    assert control.condition == "canny"
+    assert not any(p.requires_grad for p in control.parameters())
+    assert all(torch.equal(p, before[name]) for name, p in control.named_parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_is_no_control_is_said(sd1, worlds, tmp_path):
+    with pytest.raises(HackamoreError, match="cannot be trained"):
+        train_control(object(), worlds, tmp_path, base=sd1)
+
+
+def test_a_fresh_start_is_drawn_by_the_runs_seed(sd1, worlds, tmp_path):
+    weights = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(7)
+        control = new_control(sd1, "canny")
+        torch.manual_seed(number)
+        train_control(control, worlds, tmp_path / str(number), **short(seed=seed))
+        weights.append(control.hint_encoder.conv_out.weight.detach().clone())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_captions_that_look_like_prompts_are_probed_and_the_card_counts_right(sd1, worlds, tmp_path):
+    rows = [json.loads(line) for line in (worlds / "metadata.jsonl").read_text().splitlines()]
+    marked = [row | {"text": "a <lora:x:1> lake [one:other:0.5]"} for row in rows]
+    for name in ("pictures", "seg"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(worlds / name)
+    (tmp_path / "data" / "metadata.jsonl").write_text("\n".join(map(json.dumps, marked)))
+    told = {"probe": {"every": 1, "steps": 1}, "sample_every": 1}
+    out = train_control(new_control(sd1, "canny"), tmp_path / "data", tmp_path / "o", **short(**told))
+    assert any("probe" in row for row in read_log(out / "log.jsonl"))
+    assert "on 2 examples that were held back" in (out / "README.md").read_text()
+
+
+def test_a_reward_is_the_same_in_parts(meadow, worlds, tmp_path):
+    found = []
+    for parts in (1, 4):
+        told = short(batch_size=8, accumulate=parts, log_every=1, reward={"weight": 1, "start": 0, "below": 0.9})
+        out = train_control(new_control(meadow, "canny"), worlds, tmp_path / str(parts), **told)
+        found += [row["reward"] for row in read_log(out / "log.jsonl") if "reward" in row]
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0], rel=1e-3)

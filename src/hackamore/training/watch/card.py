@@ -141,7 +141,7 @@ def _what(record: Record, told: Mapping[str, Any]) -> str:
     kinds = " and ".join(told["kinds"]) or "hints"
     base = f"`{told['base']}`" if told["base"] else "its base"
     last = record.last()
-    found = "" if last is None else f" After {last[0]:,} steps it has {words.learned(last[1])}."
+    found = "" if last is None else f" After {last[0]:,} steps: {words.learned(last[1])}."
     return (
         f"A control ({form_words(told['form'])}) that steers {base} by {kinds}: the base's weights stay as they are. "
         f"It was trained with Hackamore for {record.done:,} steps.{found}"
@@ -180,9 +180,9 @@ def _fidelity(record: Record) -> Iterator[str]:
     if last is None or best is None:
         return
     yield "## Control fidelity"
-    facts = record.started.settings.get("facts")
+    whose = _on(record.started.settings.get("facts"))
     yield (
-        f"How well the hint read back from a made picture agrees with the hint that was given{_on(facts if isinstance(facts, Mapping) else {})}. Floor: the "
+        f"How well the hint read back from a made picture agrees with the hint that was given{whose}. Floor: the "
         "same pictures against the hints of others. Ceiling: the true pictures through the base's autoencoder. "
         "Learned: 0 is the floor, 1 the ceiling. Hint gain: the share by which the loss grows with another's hint."
     )
@@ -197,7 +197,8 @@ def _fidelity(record: Record) -> Iterator[str]:
         yield f"{str(jump)[0].upper()}{str(jump)[1:]}."
 
 
-def _on(facts: Mapping[str, Any]) -> str:
+def _on(facts: Any) -> str:
+    facts = facts if isinstance(facts, Mapping) else {}
     count = facts.get("probed on")
     whose = "that were held back" if facts.get("held back") else "of other data"
     return f", on {count} examples {whose}" if count else ""
