@@ -1,11 +1,14 @@
 """Probes tell how well a control is obeyed while it trains, rank controls rightly, and leave no trace in the run."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from hackamore.annotators.canny import Canny
+from hackamore.bases.catalog import load_base
 from hackamore.controls.catalog import load_control
 from hackamore.core.errors import HackamoreError
 from hackamore.core.skeleton import People
@@ -196,3 +199,38 @@ def test_examples_are_held_back_or_come_from_elsewhere(tmp_path):
     assert [example.picture.shape for example in other["canny"]] == [(64, 64, 3)] * 3
     with pytest.raises(HackamoreError, match="no other data has hints of the kind shape"):
         probe_examples(ProbeSettings(data="worlds"), ["shape"], (64, 64), dataset)
+
+
+def test_other_examples_have_hints_as_the_training_has_them(tmp_path):
+    folder = write_worlds(tmp_path / "worlds", 6, 64, seed=100, workers=1)
+    other = ProbeSettings(count=2, data=str(folder))
+    told = {"annotate": True, "parameters": {"density": 0.3}}
+    making = open_dataset(DataSettings(path=str(folder), **told), ["canny"], (64, 64))
+    dense = Canny(density=0.3)
+    for settings in (other, ProbeSettings(count=2, data="worlds"), ProbeSettings(count=2)):
+        for example in probe_examples(settings, ["canny"], (64, 64), making)[1]["canny"]:
+            assert np.array_equal(example.hint("canny", {}), dense(example.picture))
+    given = open_dataset(DataSettings(path=str(folder)), ["mine"], (64, 64))  # the index's own, whatever they show
+    kept = open_dataset(DataSettings(path=str(folder)), ["canny"], (64, 64))
+    assert kept.makings or kept.given == {"canny": ""}
+    assert given.given == {"mine": ""}
+
+
+def test_the_control_off_is_measured_again_where_the_base_is_trained_too(sd1_folder):
+    for unlocked in (False, True):
+        base = load_base(sd1_folder, device="cpu")
+        form = make_form(base, ControlSettings(), ["canny"])
+        probe = Probe(base, form.unit, squares(4), "canny", FEW, unlocked=unlocked)
+        before = probe()
+        randomise(base.unet.conv_out)
+        after = probe()
+        assert after["ceiling"] == before["ceiling"]
+        assert (after["off"] == before["off"]) != unlocked
+
+
+def test_a_caption_is_words_and_no_longer_than_in_training(sd1):
+    some = [replace(e, caption="a <lora:x:1> (square:2) " + "very long " * 60) for e in squares(2)]
+    (group,) = encoded(sd1, some, "canny")
+    assert group.text.tokens.shape[1] == sd1.encode_text([""]).tokens.shape[1]
+    probe = Probe(sd1, make_form(sd1, ControlSettings(), ["canny"]).unit, some, "canny", FEW)
+    assert probe()["figure"] is not None

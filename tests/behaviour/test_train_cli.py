@@ -123,7 +123,7 @@ def test_check_reports_and_trains_nothing(pairs, tmp_path, run):
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--lr", "-1"), "run.lr"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "size=[100, 100]"), "multiples of 8"),
         (("--kind", "canny", "--out", "o"), "data"),
-        ((), "is missing"),
+        ((), "are missing"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_leaves_nothing(pairs, tmp_path, monkeypatch, run, words, told):

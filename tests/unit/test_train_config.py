@@ -64,7 +64,7 @@ def test_every_section_is_reached_by_its_dotted_name():
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ({}, "is missing"),
+        ({}, "are missing"),
         ({**TOLD, "run.steps": 0}, "run.steps"),
         ({**TOLD, "run.stepps": 1}, "run.stepps"),
         ({**TOLD, "nonsense.a": 1}, "nonsense"),

@@ -34,6 +34,9 @@ def test_durations(seconds, told):
 def test_learned_tells_the_share_of_what_is_possible_or_the_gain():
     probe = {"figure": 0.41, "floor": 0.2, "ceiling": 0.54, "normalised": 0.62, "gain": 0.03}
     assert words.learned(probe) == "learned 0.62 of what is possible (figure 0.41, floor 0.2, ceiling 0.54)"
+    off = words.learned({"normalised": 0.4, "idle": 0.58, "gain": 9e-6})
+    assert off == "not learned yet: 0.40 (control off 0.58)"
+    assert words.learned({"normalised": 0.6, "idle": 0.3}).startswith("learned 0.60 of what is possible")
     assert words.learned({"normalised": None, "gain": 0.03}).startswith("hint gain +0.0300")
     assert words.learned({}) == "no figure yet"
 

@@ -30,6 +30,9 @@ def run(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Open every pair, report, and train nothing.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="List every setting of --set, and train nothing.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Train a control, or what CONFIG describes. Goes on where it was stopped."""
@@ -39,6 +42,9 @@ def run(
 
     from hackamore.training.config import option, read_stage
 
+    if settings:
+        _list()
+        return
     kinds: Any = None if not kind else kind[0] if len(kind) == 1 else tuple(kind)
     told = {
         "base": base, "data": data, "kind": kinds, "control.form": form, "control.init": init, "output": out,
@@ -59,6 +65,15 @@ def run(
 
     if PartialState().is_main_process:
         print(f"done: {out}")
+
+
+def _list() -> None:
+    """Print every setting with its default and meaning."""
+    from hackamore.training.config import known_settings
+
+    for name, default, meaning in known_settings():
+        shown = "" if default is None else f" = {str(default).lower() if isinstance(default, bool) else default}"
+        print(f"{name}{shown}" + (f"  # {meaning}" if meaning else ""))
 
 
 def _stage_of(config: Path) -> str:

@@ -89,7 +89,7 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[Size | None], Any]:
         )
     own = {*embedded(), *(f"meadow/{kind}" for kind in ALONE)}
     if base == "meadow" and "model" not in spec.unit and f"meadow/{spec.kind}" not in own:
-        if spec.kind not in AS_IT_IS:
+        if not taken_as_it_is(spec):
             annotator_class(spec.kind)
         raise HackamoreError(
             f"Meadow has no control {spec.kind} of its own",
@@ -97,7 +97,7 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[Size | None], Any]:
             remedy=f"--control {spec.kind}={spec.image},model=FILE",
         )
     mode = spec.unit.get("resize", "crop")
-    if spec.kind in AS_IT_IS:
+    if taken_as_it_is(spec):
         picture = load_picture(spec.image)
         return lambda size: Hinted(fit_hint(picture, spec.kind, size, mode))
     source = load_source(spec.kind, spec.image)
@@ -108,6 +108,14 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[Size | None], Any]:
         return hint_for(spec.kind, source, size=size, mode=mode, given=given, **parameters)
 
     return at
+
+
+def taken_as_it_is(spec: ControlSpec) -> bool:
+    """Whether no annotator has a say: the picture itself is the hint, or the hint of a condition of the user's own."""
+    from hackamore.annotators.catalog import ALIASES, ANNOTATORS
+
+    known = spec.kind in ANNOTATORS or spec.kind in ALIASES
+    return spec.kind in AS_IT_IS or (not known and "model" in spec.unit and bool(spec.unit.get("hint", False)))
 
 
 def check_settings(spec: ControlSpec) -> None:
@@ -133,7 +141,7 @@ def check_settings(spec: ControlSpec) -> None:
 
 def annotator_parameters(spec: ControlSpec) -> dict[str, Any]:
     """Those of a control's keys that its annotator knows; what remains may be the control's own."""
-    if spec.kind in AS_IT_IS:
+    if taken_as_it_is(spec):
         return {}
     from hackamore.annotators.catalog import annotator_class, kind_for
 
@@ -210,7 +218,7 @@ def _check_kind(spec: ControlSpec, control: Any) -> None:
 def _annotator_words(spec: ControlSpec) -> str:
     from hackamore.annotators.catalog import annotator_class, kind_for
 
-    if spec.kind in AS_IT_IS:
+    if taken_as_it_is(spec):
         return ""
     fields = annotator_class(kind_for(spec.kind, spec.image)).model_fields
     return f"parameters of {spec.kind}: {', '.join(fields) or 'none'}; "

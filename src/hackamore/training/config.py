@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticUndefined
 
 from hackamore.core.errors import HackamoreError
-from hackamore.training.control_stage import ControlStage
+from hackamore.core.section import Section
+from hackamore.training.control_stage import USUAL, ControlStage, usual_precision
 from hackamore.training.stages import AutoencoderStage, BaseStage, InspectorStage, ReaderStage
+
+OPTIONS = {"data": "--data PAIRS", "kind": "--kind KIND", "output": "--out FOLDER"}
+"""What a control's training must be told, as options."""
 
 Stage = AutoencoderStage | BaseStage | ControlStage | InspectorStage | ReaderStage
 _ADAPTER: TypeAdapter[Stage] = TypeAdapter(Annotated[Stage, Field(discriminator="stage")])
@@ -82,13 +88,42 @@ def _read(path: Path) -> dict[str, Any]:
         raise HackamoreError(f"{path} is not TOML", received=str(error)) from error
 
 
+def known_settings() -> Iterator[tuple[str, Any, str]]:
+    """Name, default (None where it must be told or depends) and meaning of all that a control's training knows."""
+    usual = {**USUAL, "precision": usual_precision()}
+    for name, field in ControlStage.model_fields.items():
+        table = field.annotation
+        if name == "stage":
+            continue
+        if not (isinstance(table, type) and issubclass(table, Section)):
+            yield name, None if field.is_required() else field.default, field.description or ""
+            continue
+        for own, inner in table.model_fields.items():
+            default = usual.get(own) if name == "run" and own in usual else inner.get_default(call_default_factory=True)
+            meanings = [inner.description or "", _choices(inner.annotation)]
+            yield f"{name}.{own}", None if default is PydanticUndefined else default, "; ".join(filter(None, meanings))
+
+
+def _choices(annotation: Any) -> str:
+    """What a setting may be, where that is one of a few words."""
+    for one in (annotation, *get_args(annotation)):
+        if get_origin(one) is Literal:
+            return " | ".join(map(str, get_args(one)))
+    return ""
+
+
 def _sentence(error: ValidationError, where: str) -> HackamoreError:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]][len(first["loc"]) > 1 :]  # without the stage, which comes first
-    missing = first["type"] == "missing"
-    option_of = {"data": "--data", "kind": "--kind", "output": "--out"}.get(place[-1] if place else "")
-    return HackamoreError(
-        f"{where}: {'.'.join(place)}: {'is missing' if missing else first['msg']}",
-        received=None if missing else first.get("input"),
-        remedy=option_of if missing else None,
-    )
+    name = ".".join(place)
+    if first["type"] == "missing":
+        absent = [e["loc"][-1] for e in error.errors() if e["type"] == "missing"]
+        options = [OPTIONS[str(one)] for one in absent if one in OPTIONS]
+        told = " and ".join(str(one) for one in absent)
+        are = "are" if len(absent) > 1 else "is"
+        return HackamoreError(f"{where}: {told} {are} missing", remedy=" ".join(options) or None)
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(name, [known for known, _, _ in known_settings()], n=2, cutoff=0.6)
+        expected = f"did you mean {' or '.join(near)}?" if near else "see hackamore train --settings"
+        return HackamoreError(f"{where}: there is no setting {name}", received=first.get("input"), expected=expected)
+    return HackamoreError(f"{where}: {name}: {first['msg']}", received=first.get("input"))

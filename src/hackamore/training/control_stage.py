@@ -59,8 +59,12 @@ class ControlStage(Section):
     def _filled(cls, told: Any) -> Any:
         """A bare path is the data's; the run has the usual settings where it is told nothing else."""
         if isinstance(told, dict):
-            data, run = told.get("data"), told.get("run", {})
-            told = {**told, "data": {"path": str(data)} if isinstance(data, (str, Path)) else data}
+            data, run, size = told.get("data"), told.get("run", {}), told.get("size")
+            told = {**told, "data": {"path": str(data)}} if isinstance(data, (str, Path)) else dict(told)
+            if isinstance(size, int):
+                told["size"] = (size, size)
+            elif isinstance(size, str) and re.fullmatch(r"\d+x\d+", size):
+                told["size"] = tuple(int(side) for side in size.split("x"))
             told["run"] = {**USUAL, "precision": usual_precision(), **run} if isinstance(run, dict) else run
         return told
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -126,7 +126,13 @@ class ProbeSettings(Section):
 class TrackSettings(Section):
     """Who else is told how it goes."""
 
-    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="one or both")
     project: str = "hackamore"
     page: bool = Field(True, description="training.html beside the log")
     push: str | None = Field(None, description="hub repository that the finished control goes to")
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        """One may come without brackets."""
+        return (value,) if isinstance(value, str) else value

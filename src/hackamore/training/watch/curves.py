@@ -68,6 +68,8 @@ def _fidelity(rows: Sequence[Row], marks: tuple[tuple[float, str], ...]) -> Curv
         return None
     ends = found[0][0], found[-1][0]
     lines = [Series(name, [(x, y) for x in ends], name) for name, y in (("floor", 0.0), ("ceiling", 1.0))]
+    idle = words.points(rows, "idle")
+    lines += [Series("control off", idle, "floor")] if idle else []
     names = sorted({name for row in rows for name in row.get("probe") or () if name.endswith(".normalised")})
     lines += [Series(name.partition(".")[0], words.points(rows, name), "raw") for name in names]
     return Curve("Control fidelity", (*lines, Series("learned", found, dots=True)), marks, (0.0, 1.0))

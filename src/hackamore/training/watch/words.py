@@ -37,7 +37,10 @@ def memory(mib: float) -> str:
 
 
 def learned(probe: Row) -> str:
-    """What a probe found, in one sentence: the share of what is possible, or the hint gain where no figure is known."""
+    """What a probe found, in one sentence: the share of what is possible, or the hint gain where no figure is known.
+
+    What is hardly more than captions bring by themselves is called not learned.
+    """
     share = probe.get("normalised")
     if share is not None:
         told = [
@@ -45,7 +48,11 @@ def learned(probe: Row) -> str:
             for name in ("figure", "floor", "ceiling")
             if history.known(probe, name) is not None
         ]
-        return f"learned {share:.2f} of what is possible" + (f" ({', '.join(told)})" if told else "")
+        idle = history.known(probe, "idle")
+        told += [] if idle is None else [f"control off {idle:.2f}"]
+        begun = history.Probed(0, share, True, probe).begun
+        head = f"learned {share:.2f} of what is possible" if begun else f"not learned yet: {share:.2f}"
+        return head + (f" ({', '.join(told)})" if told else "")
     gain = probe.get("gain")
     return "no figure yet" if gain is None else f"hint gain {gain:+.4f} (0 is a hint that is not heard)"
 
