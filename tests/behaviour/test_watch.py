@@ -19,7 +19,7 @@ from hackamore.controls.branch import new_control
 from hackamore.controls.formats.diffusers import write_branch
 from hackamore.controls.formats.t2i import write_adapter
 from hackamore.core.errors import HackamoreError
-from hackamore.training.forms.write import write_unet
+from hackamore.training.forms.write import FORM, write_unet
 from hackamore.training.settings import RunSettings, TrackSettings
 from hackamore.training.trainer import Task, train
 from hackamore.training.watch.card import Card
@@ -323,7 +323,7 @@ def test_both_ways_to_use_it_run_as_the_card_says(tmp_path, monkeypatch, sd1, sd
     write = write_adapter if form == "t2i-adapter" else write_branch
 
     def written(folder):
-        write(made, folder, dtype=torch.float16)  # as a finished control is stored
+        write(made, folder, dtype=torch.float16, told={FORM: form})  # as a finished control is stored
         if form == "unlocked":
             write_unet(sd1.unet, folder / "unet")
 
