@@ -474,3 +474,16 @@ def test_an_export_that_a_library_could_not_write_is_a_sentence(tmp_path):
 
     with pytest.raises(WorkFailed, match="could not be written"):
         train(Tight(), RUN, tmp_path)
+
+
+def test_a_folder_that_is_being_trained_is_refused_and_free_afterwards(tmp_path):
+    class Nosy(Line):
+        def batch(self, draws):
+            if draws.step == 1:
+                with pytest.raises(HackamoreError, match="is being trained already"):
+                    train(Line(), RUN, tmp_path / "o")
+            return super().batch(draws)
+
+    train(Nosy(), RUN, tmp_path / "o")
+    assert not (tmp_path / "o" / ".training").exists()
+    train(Line(), RUN, tmp_path / "o")

@@ -30,9 +30,16 @@ class Processes:
     def __init__(self, run: RunSettings) -> None:
         AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
         _check_launch()
-        self.accelerator = Accelerator(mixed_precision="no")
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
         self.main: bool = self.accelerator.is_main_process
+        launched = int(os.environ.get("WORLD_SIZE") or 1)
+        if launched != self.count:
+            raise HackamoreError(
+                "the processes of this launch did not find each other",
+                received=f"{launched} launched, {self.count} joined",
+                remedy="accelerate launch, or torchrun",
+            )
         self.device: torch.device = self.accelerator.device
         self.shards = self.count > 1 and _told("ACCELERATE_USE_FSDP")
         if self.shards:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from hackamore.core.errors import Cancelled, HackamoreError, WorkFailed
 from hackamore.training.engine import Engine
+from hackamore.training.lock import alone_in
 from hackamore.training.log import read_log as read_log
 from hackamore.training.rates import learning_rate as learning_rate
 from hackamore.training.settings import ProbeSettings, RunSettings
@@ -43,12 +44,20 @@ def train(
     ``samples/*.png``, ``checkpoints/``, and in ``best/`` the export of the best probe so far. ``watchers`` are told
     what happens, with the ``settings``; where there are none, lines are printed. Only the main process writes.
     Raises :class:`WorkFailed` when the training breaks (the last checkpoint is good) or the disk takes no more, and
-    :class:`Cancelled` after Ctrl-C or SIGTERM, the step finished and the state saved.
+    :class:`Cancelled` after Ctrl-C or SIGTERM, the step finished and the state saved. One run a folder: a second one at
+    the same time is refused.
     """
-    try:
-        engine = Engine(task, run, Path(output), resume, watchers, probe, settings)
-    except OSError as error:
-        raise HackamoreError(f"{output} cannot be written", received=error.strerror or str(error)) from error
+    with alone_in(Path(output)):
+        try:
+            engine = Engine(task, run, Path(output), resume, watchers, probe, settings)
+        except OSError as error:
+            raise HackamoreError(f"{output} cannot be written", received=error.strerror or str(error)) from error
+        _drive(engine)
+    return Path(output)
+
+
+def _drive(engine: Engine) -> None:
+    """A run from its beginning to its end, however it ends."""
     try:
         with _interrupts_wait() as asked:
             outcome, words = _work(engine, asked)
@@ -61,7 +70,6 @@ def train(
     finally:
         engine.leave()
     engine.end(outcome, words)
-    return Path(output)
 
 
 def _failure(error: OSError | SafetensorError, engine: Engine) -> WorkFailed:
