@@ -9,12 +9,17 @@ from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 
 from hackamore.bases.catalog import load_base
+from hackamore.controls.blocks import new_blocks
+from hackamore.controls.branch import new_control
 from hackamore.controls.catalog import load_control
 from hackamore.controls.formats.file import open_control
 from hackamore.controls.formats.transfer import transfer
-from hackamore.controls.lora import ControlLora
+from hackamore.controls.lora import ControlLora, new_control_lora
+from hackamore.controls.xs import new_xs
 from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.generate import generate
+from hackamore.training.forms.given import form_of
+from hackamore.training.settings import ControlSettings
 from tests.conftest import write_small_base
 from tests.form_models import HINT, KINDS, Asked, new_form, train
 from tests.format_models import cldm, difference, net_for, save
@@ -285,7 +290,7 @@ def test_a_broken_write_leaves_the_earlier_file(sd1, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WorkFailed, match="No space"):
         made.write(tmp_path)
     assert path.read_bytes() == before
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
@@ -358,3 +363,18 @@ def test_a_disk_that_takes_no_more_is_a_sentence_and_leaves_what_was_there(sd1, 
     assert "File too large" in str(failed.value)
     assert [path.read_bytes() for path in written] == before
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["controlnet", "xs", "control-lora", "sd3"])
+def test_a_given_control_in_bf16_becomes_fp32(meadow_in_bf16, tmp_path, name):
+    form = "controlnet" if name == "sd3" else name
+    base = load(write_sd3(tmp_path, SD3), torch.bfloat16) if name == "sd3" else meadow_in_bf16
+    new = {"controlnet": new_control, "xs": new_xs, "control-lora": new_control_lora, "sd3": new_blocks}[name]
+    made = form_of(base, new(base), KINDS[:1], ControlSettings(form=form))
+    asked = Asked(base, form)
+    assert made.fresh
+    assert {p.dtype for p in made.network.parameters()} == {torch.float32}
+    with torch.no_grad():
+        assert torch.equal(asked.of(made), asked.plain(made))
+    train(made, asked, steps=2)
+    assert all(p.isfinite().all() for p in made.parameters())
