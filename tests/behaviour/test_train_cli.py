@@ -145,3 +145,45 @@ def test_python_trains_what_it_is_given(pairs, tmp_path, meadow):
     before = json.dumps(read_log(out / "log.jsonl"))
     train(new_control(meadow), pairs, tmp_path / "o", kind="seg", quiet=True, **settings)
     assert json.dumps(read_log(out / "log.jsonl")) == before
+
+
+def test_a_run_tells_what_a_look_at_its_data_finds(pairs, tmp_path, run):
+    inverted = tmp_path / "inverted"
+    shutil.copytree(pairs, inverted, ignore=shutil.ignore_patterns(".cache"))
+    (inverted / "canny").mkdir()
+    for path in (inverted / "pictures").iterdir():
+        edges = np.full((64, 64, 3), 255, np.uint8)
+        edges[10 + hash(path.name) % 40] = 0
+        Image.fromarray(edges).save(inverted / "canny" / path.name)
+    words = ("--set", "probe.every=0", "--set", "data.flip=true")
+    code, _, err = run("train", "--data", inverted, "--kind", "canny", "--out", tmp_path / "o", *SHORT, *words)
+    assert code == 0
+    assert "black on white" in err
+    told = [row["warning"] for row in read_log(tmp_path / "o" / "log.jsonl") if "warning" in row]
+    assert any("--check looks at all" in one for one in told)
+    card = (tmp_path / "o" / "README.md").read_text()
+    assert "read from the data" in card
+    assert str(tmp_path) not in card
+
+
+def test_a_condition_of_ones_own_is_trained_and_used(pairs, tmp_path, run):
+    data = tmp_path / "data"
+    shutil.copytree(pairs, data, ignore=shutil.ignore_patterns(".cache"))
+    (data / "seg").rename(data / "mine")
+    out = tmp_path / "o"
+    words = ("--set", "probe.every=0")
+    code, _, err = run("train", "--data", data, "--kind", "mine", "--out", out, *SHORT, *words)
+    assert code == 0, err
+    hint = next((data / "mine").iterdir())
+    made = ("generate", "a lake", "--size", "64x64", "--steps", 2, "--out", tmp_path / "made.png")
+    code, _, err = run(*made, "--control", f"mine={hint},model={out},hint=true")
+    assert (code, err) == (0, "")
+    code, _, err = run(*made, "--control", f"mine={hint},model={out}", "--overwrite")
+    assert code == 2
+    assert "mine" in err
+
+
+def test_a_control_is_not_written_among_its_data(pairs, tmp_path, run):
+    code, _, err = run("train", "--data", pairs, "--kind", "seg", "--out", pairs, *SHORT)
+    assert code == 2
+    assert "among its own data" in err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -16,9 +17,11 @@ from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, Size
 from hackamore.data.check_findings import counted, find, lost
 from hackamore.data.check_look import HintLook, Look, look_at_hint, mark
-from hackamore.data.check_report import Report
+from hackamore.data.check_report import Finding, Report
 from hackamore.data.dataset import Dataset
 
+SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
+"""Words of captions that a mirror makes false."""
 TIMED = 64
 """Pairs by which it is told how long the others take."""
 WORTH = 30.0
@@ -46,7 +49,17 @@ def check_data(
     findings = find(looks, dataset.sizes, dataset.captions, worlds=worlds, need=need_captions)
     if ends is not None:
         findings += lost([look.name for look in looks], dataset.captions, ends)
-    return Report(len(looks), _facts(dataset, looks), tuple(findings))
+    return Report(len(looks), _facts(dataset, looks), (*findings, *_mirrored(dataset)))
+
+
+def _mirrored(dataset: Dataset) -> list[Finding]:
+    """Captions that are false of mirrored pictures."""
+    sided = [k for k, caption in enumerate(dataset.captions) if dataset.flip and SIDES.search(caption)]
+    if not sided:
+        return []
+    what = f"{counted(len(sided), 'caption says', 'captions say')} left or right, and pictures are also mirrored"
+    names = tuple(dataset.name(place) for place in sided[:3])
+    return [Finding("warning", "mirrored", what, names, "data.flip = false, or captions without sides")]
 
 
 def look_at(dataset: Dataset, place: int) -> Look:
@@ -127,7 +140,8 @@ def _facts(dataset: Dataset, looks: Sequence[Look]) -> dict[str, str]:
         hints = [look.hints[place] for look in whole]
         if hints:
             low, high = min(hint.low for hint in hints), max(hint.high for hint in hints)
-            facts[f"{kind} hints"] = f"values {low} to {high}, sizes {_spread([hint.size for hint in hints])}"
+            sizes = _spread([hint.size for hint in hints])
+            facts[f"{kind} hints"] = f"{dataset.origin(kind)}; values {low} to {high}, sizes {sizes}"
     words = sorted(len(caption.split()) for caption in captions)
     if words:
         shortest = "" if words[0] == words[-1] else f"{words[0]} to "

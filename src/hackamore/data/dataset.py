@@ -131,6 +131,16 @@ class Dataset:
         blob = self.items[place].people
         return None if blob is None else self.view(place, variant).people(people_of(blob))
 
+    def origin(self, kind: str) -> str:
+        """Where hints of ``kind`` come from, in words."""
+        if kind in self.makings:
+            return f"made from the pictures by the annotator {kind}"
+        if family(kind) == "pose" and any(item.people is not None for item in self.items):
+            return "drawn from key points"
+        blob = self.given_hint(0, kind)
+        place = "" if blob is None else Path(blob.name).parent.name
+        return f"read from the data ({place})" if place else "read from the data"
+
     def example(self, place: int) -> Example:
         """The example as an evaluation reads it, its hints given or made as in training, with settled parameters."""
         told = {kind: self.hint(place, kind=kind) for kind in self.kinds}

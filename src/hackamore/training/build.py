@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from hackamore.core.image import Size, check_size, to_hint
+from hackamore.data.check import check_data
 from hackamore.data.dataset import Dataset, open_dataset
 from hackamore.data.evaluation import Example
 from hackamore.data.views import bucket_multiple
@@ -24,6 +25,8 @@ from hackamore.training.settings import ProbeSettings
 
 FEWEST = 5
 """At most one example in so many is held back; data that would give fewer than two is not probed."""
+LOOKED = 64
+"""Examples that are looked at before every run."""
 CALIBRATED, SANE = 16, 8
 """Examples on which a fresh hint encoder is tuned, and on which a reward is tried before it counts."""
 
@@ -82,10 +85,19 @@ def build(base: Any, make: Callable[[], Any], stage: ControlStage) -> ControlTas
         probe=_probe(form, stage, held, objective) if stage.probe.every else None,
         parts=parts,
         held_back=held.back,
+        found=suspicions(dataset),
     )
     if ahead and not form.needs_autoencoder and not stage.reward.weight:
         parts.release()
     return task
+
+
+def suspicions(dataset: Dataset) -> list[str]:
+    """What a look at a few examples, evenly spread, finds wrong with the data: a small ``--check`` before every run."""
+    places = sorted({k * len(dataset) // LOOKED for k in range(LOOKED)})
+    report = check_data(dataset.subset(places))
+    told = [f"of {len(places)} examples that were looked at: {words}" for words in (*report.problems, *report.warnings)]
+    return [*told, *(["hackamore train --check looks at all of them"] if told else [])]
 
 
 def encodes_ahead(stage: ControlStage, dataset: Dataset, base: Any) -> bool:

@@ -33,8 +33,8 @@ class ControlTask(Task):
 
     ``form`` is what is trained, at ``lr``, which its groups need, and in ``precision``; ``dataset``, ``latents`` and
     ``texts`` are the examples, ``shown`` those that samples are made of, ``held_back`` how many the data are
-    without; ``rewards``, one a kind of hint, count
-    ``reward_weight`` from step ``reward_from`` on; ``parts`` of the base come back for probes and samples.
+    without, ``found`` what is suspicious about them; ``rewards``, one a kind of hint, count ``reward_weight`` from step
+    ``reward_from`` on; ``parts`` of the base come back for probes and samples.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class ControlTask(Task):
         probe: Any = None,
         parts: Any = None,
         held_back: int = 0,
+        found: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.form = form
@@ -62,6 +63,7 @@ class ControlTask(Task):
         self.lr, self.precision, self.shown, self.eight_bits = lr, precision, list(shown), eight_bits
         self.rewards, self.reward_weight, self.reward_from = list(rewards), reward_weight, reward_from
         self._probe, self._parts, self.held_back = probe, parts, held_back
+        self._found = list(found)
         self._were: list[tuple[Any, torch.device]] = []
 
     @property
@@ -77,6 +79,7 @@ class ControlTask(Task):
             "form": self.form.form,
             "base": base_hash(self.base),
             "data": self.dataset.key,
+            **{f"{kind} hints": self.dataset.origin(kind) for kind in self.dataset.kinds},
             "reward": self.reward_weight,
             **{f"objective.{name}": value for name, value in told.items()},
         }
@@ -198,7 +201,7 @@ class ControlTask(Task):
         """Sentences that a run's log should have."""
         warning = self.objective.warning
         notices = [] if self._probe is None else list(self._probe.notices)
-        return [*self.form.notes, *([warning] if warning else []), *notices]
+        return [*self._found, *self.form.notes, *([warning] if warning else []), *notices]
 
     def export(self, folder: Path) -> None:
         """The control in the layouts of its kind, fp16, or fp8 where that was chosen."""

@@ -83,6 +83,8 @@ class ControlStage(Section):
 
     def check(self) -> None:
         """Raise :class:`HackamoreError` for settings that contradict one another."""
+        if Path(self.data.path).resolve() == self.output.resolve():
+            raise HackamoreError("the control would be written among its own data", received=self.output)
         if (len(self.kinds) > 1) != (self.control.form == "union"):
             raise HackamoreError(
                 "the kinds of hints do not fit the form of the control",

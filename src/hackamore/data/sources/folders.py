@@ -11,7 +11,11 @@ from hackamore.data.pairs import HINT_COLUMNS, INDEXES, PICTURE_COLUMNS, TEXT_CO
 from hackamore.data.sources.item import OWN, SUFFIXES, File, Item, caption_of, kind_of
 
 PICTURE_FOLDERS = ("pictures", "images", "target")
-HINT_FOLDERS = ("hints", "conditioning", "source")
+HINT_FOLDERS = (
+    "hints", "hint", "conditioning", "conditioning_images", "conditioning_image", "control", "controls", "source",
+)  # fmt: skip
+RUN = "log.jsonl"
+"""A folder with this in it is of a training; its pictures are no data."""
 TEXT_FOLDERS = ("captions", "texts", "prompts")
 
 
@@ -107,7 +111,10 @@ def _read(path: Path | None) -> str | None:
 def _files(root: Path, apart: Collection[Path] = ()) -> dict[str, Path]:
     """Path below ``root`` without ending → picture file, but for those ``apart``. Two of one name are an error."""
     found: dict[str, Path] = {}
+    runs = [log.parent for log in root.rglob(RUN)]
     for path in sorted(root.rglob("*")):
+        if any(path.is_relative_to(run) for run in runs):
+            continue
         inside = path.relative_to(root)
         hidden = any(part.startswith(".") for part in inside.parts)
         if path.suffix.lower() not in SUFFIXES or hidden or path in apart:
