@@ -79,7 +79,6 @@ class ControlTask(Task):
             "form": self.form.form,
             "base": base_hash(self.base),
             "data": self.dataset.key,
-            **{f"{kind} hints": self.dataset.origin(kind) for kind in self.dataset.kinds},
             "reward": self.reward_weight,
             **{f"objective.{name}": value for name, value in told.items()},
         }
@@ -233,6 +232,7 @@ class ControlTask(Task):
             "held back": self.held_back,
             "probed on": 0 if self._probe is None else len(self.shown),
             "data": self.dataset.key,
+            **{f"{kind} hints": self.dataset.origin(kind) for kind in self.dataset.kinds},
             "trained parameters": trained,
         }
 
