@@ -33,17 +33,22 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from training_common import merge, read, train
 
 UNET = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
+FULL, LEAN = {"precision": "no"}, {"optimiser": "adamw8bit", "ema": 0}
 OURS: dict[str, dict[str, Any]] = {
-    "ours": {},
-    "ours, no average": {"run": {"ema": None}},
-    "ours, adamw8bit": {"run": {"optimiser": "adamw8bit"}},
-    "ours, bf16 base": {"memory": {"base_dtype": "bf16"}},
-    "ours, adamw8bit and bf16 base": {"run": {"optimiser": "adamw8bit"}, "memory": {"base_dtype": "bf16"}},
-    "ours, channels last": {"run": {"channels_last": True}},
-    "ours, gradient checkpointing": {"memory": {"gradient_checkpointing": True}},
+    "ours": {"run": FULL},
+    "ours, no average": {"run": FULL | {"ema": 0}},
+    "ours, adamw8bit": {"run": FULL | {"optimiser": "adamw8bit"}},
+    "ours, bf16 base": {"run": FULL, "memory": {"base_dtype": "bf16"}},
+    "ours, adamw8bit and bf16 base": {"run": FULL | {"optimiser": "adamw8bit"}, "memory": {"base_dtype": "bf16"}},
+    "ours, adamw8bit, bf16 base, no average": {"run": FULL | LEAN, "memory": {"base_dtype": "bf16"}},
+    "ours, bf16 autocast": {"run": {"precision": "bf16"}},
+    "ours, channels last": {"run": FULL | {"channels_last": True}},
+    "ours, gradient checkpointing": {"run": FULL, "memory": {"gradient_checkpointing": True}},
 }
-"""Sides that are ours: what is told beyond the usual settings."""
-SIDES = ("finetune", "diffusers", "ours", "ours, no average", "ours, adamw8bit and bf16 base")
+"""Sides that are ours, in fp32 where not told otherwise: what is told beyond the usual settings."""
+SIDES = (
+    "finetune", "diffusers", "ours", "ours, no average", "ours, adamw8bit, bf16 base, no average", "ours, bf16 autocast",
+)  # fmt: skip
 
 
 def write_models(folder: Path, size: int) -> None:
