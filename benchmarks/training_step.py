@@ -47,7 +47,8 @@ OURS: dict[str, dict[str, Any]] = {
 }
 """Sides that are ours, in fp32 where not told otherwise: what is told beyond the usual settings."""
 SIDES = (
-    "finetune", "diffusers", "ours", "ours, no average", "ours, adamw8bit, bf16 base, no average", "ours, bf16 autocast",
+    "finetune", "diffusers", "ours", "ours, no average", "ours, adamw8bit, bf16 base, no average",
+    "ours, bf16 autocast",
 )  # fmt: skip
 
 

@@ -123,6 +123,10 @@ def test_check_reports_and_trains_nothing(pairs, tmp_path, run):
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--lr", "-1"), "run.lr"),
         (("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "size=[100, 100]"), "multiples of 8"),
         (("--kind", "canny", "--out", "o"), "data"),
+        (
+            ("--data", "PAIRS", "--kind", "canny", "--out", "o", "--set", "data.cache=/proc/x"),
+            "caches cannot be written",
+        ),
         ((), "are missing"),
     ],
 )

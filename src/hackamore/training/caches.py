@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from hackamore.bases.base import Base, Text
 from hackamore.bases.weighting import literal
+from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, Size
 from hackamore.data.dataset import Dataset
 from hackamore.data.shelf import ROWS, Shelf
@@ -130,6 +132,7 @@ def latents_of(
     """
     if folder is None:
         return Latents(dataset, base, precision, None)
+    _check_written(folder)
     shelf = Shelf(folder / "latents" / _named(autoencoder_key(base), precision, str(base.dtype)))
     latents = Latents(dataset, base, precision, shelf)
     if not ahead:
@@ -191,6 +194,20 @@ def encode(base: Base, pictures: Sequence[Picture], precision: str = "no") -> Te
 def caption_key(caption: str) -> str:
     """The key of a caption, 32 hexadecimal digits."""
     return hashlib.blake2b(caption.encode(), digest_size=16).hexdigest()
+
+
+def _check_written(folder: Path) -> None:
+    """Raise :class:`HackamoreError` for a folder that takes no files, before anything is made for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise HackamoreError(
+            f"the caches cannot be written to {folder}",
+            received=error.strerror or str(error),
+            remedy="--set data.cache=FOLDER, or --set memory.cache=false",
+        ) from error
 
 
 def autoencoder_key(base: Any) -> str:

@@ -49,11 +49,15 @@ def with_hackamore(control: str, base: str, kinds: Sequence[str]) -> str:
 
 
 def with_diffusers(control: str, base: str, folder: Path) -> str | None:
-    """Python that makes a picture with diffusers from the control in ``folder``, None where diffusers has no class."""
+    """Python that makes a picture with diffusers from the control in ``folder``, None where diffusers cannot.
+
+    That is where it has no class, and on Meadow for all but ControlNets: its XS and adapters have the widths of
+    published bases in mind.
+    """
     config = config_of(folder)
     name = str(config.get("_class_name", ""))
     found = pipeline_of(config)
-    if found is None:
+    if found is None or (base == "meadow" and name != "ControlNetModel"):
         return None
     pipeline, role, image = found
     unlocked = (folder / "unet" / "config.json").exists()
