@@ -109,7 +109,7 @@ class ProbeSettings(Section):
     count: int = Field(16, gt=1, description="examples; they are held back from the training data")
     data: str | None = Field(None, description="a folder of pairs to probe on instead, or worlds")
     kind: str | None = Field(None, description="as which kind of hint it is read back; by default the control's own")
-    steps: int = Field(4, gt=0, description="of sampling; four rank controls as well as ten")
+    steps: int = Field(10, gt=0, description="of sampling; fewer rank controls as well, and understate them")
     guidance: float | None = Field(1.0, ge=0, description="1 shows the control alone; 0 is what the base likes")
     seed: Seed = 0
     patience: int | None = Field(None, gt=0, description="stop after so many probes without a rise")
