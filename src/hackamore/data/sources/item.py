@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,17 +26,17 @@ TRANSPOSED = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 
 
-class Blob:
+class Blob(ABC):
     """Bytes that lie somewhere; most are pictures."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """Where they lie, for a sentence."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self) -> bytes:
         """All of them. Raises :class:`HackamoreError` when they are not there."""
-        raise NotImplementedError
 
     def open(self) -> BinaryIO:
         """They as an open file."""
