@@ -10,12 +10,12 @@ python benchmarks/small_data.py --data WORLDS [--kind seg] [--sizes 100 500 …]
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 from training_common import (
     Tables,
+    add_options,
     batch_of,
     best_of,
     config,
@@ -75,20 +75,10 @@ def measure(told: argparse.Namespace, size: int, name: str, base: Any, probe: An
 def main() -> None:
     """Every size with every setting, those that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a folder that hackamore world wrote")
-    parser.add_argument("--base", default="meadow")
-    parser.add_argument("--kind", default="seg")
+    add_options(parser, "small-data")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 500, 1000, 5000, 20_000])
     parser.add_argument("--settings", nargs="+", default=["usual"], choices=[*SETTINGS], metavar="NAME")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", default="no")
-    parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.FIELD=VALUE", help="told to every run")
-    parser.add_argument("--count", type=int, default=64, help="held-out worlds")
-    parser.add_argument("--probe-steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--work", type=Path, default=Path("runs/small-data"))
-    parser.add_argument("--out", type=Path, default=Path("docs/small-data.json"))
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
 

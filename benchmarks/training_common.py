@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -168,6 +169,21 @@ def make_probe(base: Any, kinds: Sequence[str], count: int, steps: int) -> Calla
         return {"normalised": None} | {name: value for name, value in probe().items() if value is not None}
 
     return found
+
+
+def add_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """What the tables of many runs are told alike; ``name`` is that of their folder and of their JSON file."""
+    parser.add_argument("--data", type=Path, required=True, help="a folder that hackamore world wrote")
+    parser.add_argument("--base", default="meadow")
+    parser.add_argument("--kind", default="seg")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="no")
+    parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.FIELD=VALUE", help="told to every run")
+    parser.add_argument("--count", type=int, default=64, help="held-out worlds")
+    parser.add_argument("--probe-steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--work", type=Path, default=Path("runs") / name)
+    parser.add_argument("--out", type=Path, default=Path("docs") / f"{name}.json")
 
 
 def merge(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, get_args
 import torch
 from training_common import (
     Tables,
+    add_options,
     batch_of,
     best_of,
     config,
@@ -96,22 +97,12 @@ def measure(told: argparse.Namespace, form: str, reward: float, probe: Any, base
 def main() -> None:
     """Every form without and with the reward, those that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a folder that hackamore world wrote")
-    parser.add_argument("--base", default="meadow")
-    parser.add_argument("--kind", default="seg")
+    add_options(parser, "training-kinds")
     parser.add_argument("--forms", nargs="+", default=[*get_args(Form)], choices=get_args(Form))
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--pairs", type=int, default=5000)
     parser.add_argument("--reward", type=float, default=0.5, help="its weight; 0 trains without alone")
     parser.add_argument("--reader", type=Path, help="weights of a reader, for kinds whose reward needs one")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", default="no")
-    parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.FIELD=VALUE", help="told to every run")
-    parser.add_argument("--count", type=int, default=64, help="held-out worlds")
-    parser.add_argument("--probe-steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--work", type=Path, default=Path("runs/training-kinds"))
-    parser.add_argument("--out", type=Path, default=Path("docs/training-kinds.json"))
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
 

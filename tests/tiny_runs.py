@@ -11,13 +11,12 @@ from torch import Tensor
 from hackamore.bases.base import Text
 from hackamore.core.image import to_hint
 from hackamore.data.evaluation import Example
-from hackamore.training.control import text_of
 from hackamore.training.forms.make import make_form
 from hackamore.training.gain import Gain, encoded
 from hackamore.training.health import Checks
 from hackamore.training.objective import Objective
 from hackamore.training.settings import ControlSettings, ObjectiveSettings, RunSettings
-from hackamore.training.task import Task
+from hackamore.training.task import Task, text_of
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 40), "blue": (30, 40, 200), "white": (240, 240, 240)}
 RUN = RunSettings(

@@ -22,7 +22,7 @@ from hackamore.training.health import Checks
 from hackamore.training.objective import Objective, dropped
 from hackamore.training.reward import counts
 from hackamore.training.samples import Column, write_grid
-from hackamore.training.task import Task
+from hackamore.training.task import Task, text_of
 
 SHOWN, SHOWN_STEPS = 6, 15
 """How many examples a sheet of samples shows, and with how many steps they are made."""
@@ -252,12 +252,6 @@ class _Told(Checks):
 def _elsewhere(form: nn.Module, device: torch.device) -> bool:
     """Whether ``form`` is elsewhere; shards stay where they are."""
     return any(p.device != device and not hasattr(p, "placements") for p in form.parameters())
-
-
-def text_of(batch: dict[str, Tensor]) -> Text:
-    """The text of a batch as the base takes it."""
-    added = {name.removeprefix("added."): value for name, value in batch.items() if name.startswith("added.")}
-    return Text(batch["text"], added)
 
 
 def _pick(u: Tensor, count: int) -> Tensor:

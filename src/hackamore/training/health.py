@@ -15,6 +15,7 @@ from hackamore.core.errors import WorkFailed
 from hackamore.training.calm import autocast, undisturbed
 from hackamore.training.culprit import Batch, bad_input, culprit, listed
 from hackamore.training.inputs import Inputs
+from hackamore.training.task import text_of
 
 WINDOW = 100
 """Norms and losses whose median is the usual one."""
@@ -261,8 +262,7 @@ class Checks:
 
     def _told(self) -> tuple[Tensor, Tensor, Text]:
         """Fixed noise, timesteps and text of the first examples."""
-        added = {n.removeprefix("added."): v for n, v in self.fixed.items() if n.startswith("added.")}
-        return self.fixed["noise"], self.fixed["t"], Text(self.fixed["text"], added)
+        return self.fixed["noise"], self.fixed["t"], text_of(self.fixed)
 
     def _plain(self) -> Tensor:
         with undisturbed([]), torch.no_grad(), autocast(self.form.base.device, self.precision):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from hackamore.bases.base import Text
 from hackamore.training.draws import Draws
 
 
@@ -76,3 +78,9 @@ class Task(nn.Module, ABC):
     def checks(self) -> Checks | None:
         """Who looks after its health; None for nobody. Asked once a run, the weights in place."""
         return None
+
+
+def text_of(batch: Mapping[str, Tensor]) -> Text:
+    """The text of a batch as the base takes it."""
+    added = {name.removeprefix("added."): value for name, value in batch.items() if name.startswith("added.")}
+    return Text(batch["text"], added)
