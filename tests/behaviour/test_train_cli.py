@@ -108,6 +108,31 @@ def test_check_reports_and_trains_nothing(pairs, tmp_path, run):
     assert "00000" in out
 
 
+def test_check_names_every_place_as_json(pairs, tmp_path, run):
+    broken = tmp_path / "broken"
+    shutil.copytree(pairs, broken)
+    names = [f"{300 + number:08d}.png" for number in range(7)]
+    for name in names:
+        (broken / "pictures" / name).write_bytes(b"no picture")
+    words = ("train", "--data", broken, "--kind", "seg", "--out", tmp_path / "o", "--check")
+    code, told, err = run(*words)
+    assert code == 2
+    assert sum(name in told for name in names) == 3
+    assert "and 4 more" in told
+    assert "--json" in err
+    code, told, err = run(*words, "--json")
+    assert code == 2
+    assert "--json" not in err
+    (finding,) = [one for one in json.loads(told)["findings"] if one["code"] == "broken"]
+    assert all(any(name in place for place in finding["places"]) for name in names)
+    code, told, err = run(*words[:2], pairs, *words[3:], "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(told)["count"] == 12
+    code, told, err = run(*words[:-1], "--json")
+    assert (code, told) == (2, "")
+    assert "--check" in err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from hackamore.core.errors import HackamoreError
 
 
 def run(
@@ -29,6 +32,9 @@ def run(
         list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Any other setting.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Open every pair, report, and train nothing.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="With --check: the report as JSON, with every name.")
+    ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
     settings: Annotated[
         bool, typer.Option("--settings", help="List every setting of --set, and train nothing.")
@@ -45,6 +51,8 @@ def run(
     if settings:
         _list()
         return
+    if json_output and not check:
+        raise HackamoreError("--json prints the report of --check", remedy="--check --json")
     kinds: Any = None if not kind else kind[0] if len(kind) == 1 else tuple(kind)
     told = {
         "base": base, "data": data, "kind": kinds, "control.form": form, "control.init": init, "output": out,
@@ -55,7 +63,7 @@ def run(
         told["init"] = told.pop("control.init")
     stage = read_stage(config, {**told, **dict(option(text) for text in setting or ())})
     if check:
-        _check(stage, quiet)
+        _check(stage, quiet, json_output)
         return
     from hackamore.training.run import run_stage
 
@@ -86,9 +94,8 @@ def _stage_of(config: Path) -> str:
         return "control"
 
 
-def _check(stage: Any, quiet: bool) -> None:
-    """Print what the dry run found; problems are an error."""
-    from hackamore.core.errors import HackamoreError
+def _check(stage: Any, quiet: bool, json_output: bool) -> None:
+    """Print what the dry run found, in words or as JSON with every name; problems are an error."""
     from hackamore.training.control_stage import ControlStage
 
     if not isinstance(stage, ControlStage):
@@ -98,8 +105,11 @@ def _check(stage: Any, quiet: bool) -> None:
 
     with progress_bar("opening pairs") as show:
         report = dry_run(stage, None if quiet else show)
-    for line in report.lines():
-        print(line)
+    print(json.dumps(report.json(), indent=2) if json_output else "\n".join(report.lines()))
+    more = "--check --json names every place" if report.cut and not json_output else ""
+    if more and not report.problems:
+        print(more)
     if report.problems:
         count = len(report.problems)
-        raise HackamoreError(f"the data has {count} problem{'s' if count > 1 else ''}", remedy="they stand above")
+        remedy = f"they stand above{'; ' if more else ''}{more}"
+        raise HackamoreError(f"the data has {count} problem{'s' if count > 1 else ''}", remedy=remedy)

@@ -50,6 +50,11 @@ class Report:
         """What is good to know, a line each."""
         return self._of("note")
 
+    @property
+    def cut(self) -> bool:
+        """Whether a line leaves names out, which the JSON has."""
+        return any(len(finding.places) > NAMED for finding in self.findings)
+
     def lines(self) -> list[str]:
         """All of it in plain words: facts, then what is wrong, what is suspicious, what is good to know."""
         told = [f"{name}: {words}" for name, words in self.facts.items()]
