@@ -24,6 +24,7 @@ from hackamore.data.sources.fetch import fetch
 from hackamore.data.sources.item import File, Part
 from hackamore.data.sources.layouts import cache_of, find_layout
 from hackamore.data.sources.shards import expand
+from hackamore.data.sources.tables import _named
 
 COUNT = 6
 SIZE = (32, 32)
@@ -218,6 +219,22 @@ def test_a_split_of_a_table_is_chosen(tmp_path, saved):
     for split in parts:
         data = open_dataset(DataSettings(path=str(tmp_path), split=split), ["canny"], SIZE)
         assert (data.captions, data.items[0].stem) == ([split], "00000000")
+    with pytest.raises(HackamoreError, match=r"has no split dev[^$]*one of test, train"):
+        open_dataset(DataSettings(path=str(tmp_path), split="dev"), ["canny"], SIZE)
+    if not saved:  # what is no folder is opened by its name
+        assert len(_named(datasets, str(tmp_path), "train+test")) == 2
+        with pytest.raises(HackamoreError, match=r"has no split dev\[:5\][^$]*one of test, train"):
+            _named(datasets, str(tmp_path), "dev[:5]")
+
+
+def test_files_without_splits_are_one_table_and_a_folder_of_one_split_is_that_alone(tmp_path):
+    folder = table(tmp_path / "a")
+    assert len(open_dataset(DataSettings(path=str(folder), split="any"), ["circle"], SIZE)) == COUNT
+    (file,) = folder.glob("*.parquet")
+    (folder / "test").mkdir()
+    file.rename(folder / "test" / "0.parquet")
+    with pytest.raises(HackamoreError, match=r"has no split train[^$]*one of test$"):
+        open_dataset(DataSettings(path=f"datasets:{folder}"), ["circle"], SIZE)
 
 
 def test_a_kind_named_member_or_column_is_the_hint_of_that_kind(tmp_path):

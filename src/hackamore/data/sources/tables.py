@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from hackamore.data.sources.item import OWN, Blob, File, Item, caption_of, kind_
 
 PREFIX = "datasets:"
 FILES = (".parquet", ".arrow")
+SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
+"""What folders and files of splits are called, beside files that are numbered: ``NAME-00000-of-00002.parquet``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +78,13 @@ def _open(path: str, split: str, cache: Path) -> Any:
             if folder.is_file():
                 return _files(datasets, [folder], cache)
             if not folder.is_dir():
-                return datasets.load_dataset(path, split=split)
+                return _named(datasets, path, split)
             if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
                 saved = datasets.load_from_disk(str(folder))
+                if isinstance(saved, datasets.DatasetDict) and split not in saved:
+                    raise _no_split(path, split, saved)
                 return saved[split] if isinstance(saved, datasets.DatasetDict) else saved
-            found = [file for file in sorted(folder.rglob("*")) if file.suffix in FILES]
-            mine = [file for file in found if split in (*file.relative_to(folder).parts[:-1], file.stem.split("-")[0])]
-            return _files(datasets, mine or found, cache)
+            return _files(datasets, _of_split(folder, split), cache)
         except HackamoreError:
             raise
         except Exception as error:  # the library raises many kinds, each for one of its formats
@@ -90,6 +93,39 @@ def _open(path: str, split: str, cache: Path) -> Any:
                 received=f"{type(error).__name__}: {error}",
                 expected="a folder, a parquet file, or a name that the hub or this machine's cache has",
             ) from error
+
+
+def _named(datasets: Any, path: str, split: str) -> Any:
+    """A split, or an expression of splits, of a name that the library knows."""
+    try:
+        return datasets.load_dataset(path, split=split)
+    except ValueError:
+        try:
+            known = list(datasets.load_dataset(path))  # of what is fetched by now
+        except Exception:  # the split was not what was wrong
+            known = []
+        if not known or split in known:
+            raise
+        raise _no_split(path, split, known) from None
+
+
+def _of_split(folder: Path, split: str) -> list[Path]:
+    """The files of a folder that belong to a split; all of them where none is called by any."""
+    found = [file for file in sorted(folder.rglob("*")) if file.suffix in FILES]
+    mine = [file for file in found if split in (*file.relative_to(folder).parts[:-1], file.stem.split("-")[0])]
+    if mine:
+        return mine
+    names = {name for file in found for name in (*file.relative_to(folder).parts[:-1], file.stem) if name in SPLITS}
+    names |= {told[1] for file in found if (told := re.fullmatch(r"(.+?)-\d+-of-\d+.*", file.stem))}
+    if names:
+        raise _no_split(str(folder), split, names)
+    return found
+
+
+def _no_split(path: str, split: str, known: Iterable[str]) -> HackamoreError:
+    return HackamoreError(
+        f"{path} has no split {split}", received=split, expected=f"data.split, one of {', '.join(sorted(known))}"
+    )
 
 
 def _files(datasets: Any, files: list[Path], cache: Path) -> Any:
