@@ -17,7 +17,7 @@ from hackamore.core.image import to_hint
 from hackamore.data.evaluation import Example
 from hackamore.generate import generate
 from hackamore.training.draws import Draws
-from hackamore.training.forms.write import base_hash
+from hackamore.training.forms.write import base_hash, written_bytes
 from hackamore.training.health import Checks
 from hackamore.training.objective import Objective, dropped
 from hackamore.training.reward import counts
@@ -205,6 +205,10 @@ class ControlTask(Task):
     def export(self, folder: Path) -> None:
         """The control in the layouts of its kind, fp16, or fp8 where that was chosen."""
         self.form.write(folder, eight_bits=self.eight_bits)
+
+    def finished(self) -> int:
+        """Bytes of all its layouts."""
+        return written_bytes(self.form)
 
     def restore(self) -> None:
         """Give the base back what was laid aside, put all where it was, and keep what was encoded."""

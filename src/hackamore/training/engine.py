@@ -15,6 +15,7 @@ import torch
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import clear_leftovers
 from hackamore.training.allocator import keep_pages
+from hackamore.training.disk import disk_of
 from hackamore.training.draws import Draws
 from hackamore.training.history import best, exhausted
 from hackamore.training.log import Audience, Log, Plain
@@ -67,7 +68,7 @@ class Engine:
         self.audience = Audience((watchers or [Plain()]) if self.processes.main else [], self._warn)
         self.audience.tell("begins", Started(output, run, self.first, settings))
         self.log.hear = lambda row: self.audience.tell("logged", row)
-        for words in warnings:
+        for words in [*warnings, *self._room()]:
             self._warn(words)
         if self.processes.shards:
             self._warn("nobody looks after the health of this run: weights and gradients are sharded")
@@ -93,6 +94,14 @@ class Engine:
                 if state is None or int(old.stem.removeprefix("step-")) > state["step"]:
                     old.unlink() if not resume else old.replace(old.with_suffix(".damaged"))
         return state, warnings
+
+    def _room(self) -> list[str]:
+        """A sentence where the disk has no room for what the run is going to write."""
+        if not self.processes.main:
+            return []
+        trained = self.stepper.trained
+        disk = disk_of(trained, self.run, self.task.finished(), self.output, probed=self.every > 0)
+        return [finding.line() for finding in disk.findings()]
 
     def _check_bound(self, before: Mapping[str, Any]) -> None:
         """Raise :class:`HackamoreError` where the checkpoint is of another kind, form or base."""

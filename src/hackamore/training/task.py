@@ -68,6 +68,10 @@ class Task(nn.Module, ABC):
     def export(self, folder: Path) -> None:
         """Write the finished weights."""
 
+    def finished(self) -> int:
+        """Bytes of what :meth:`export` writes, about: by default what is trained, in fp16."""
+        return 2 * sum(weight.numel() for weight in self.parameters() if weight.requires_grad)
+
     def probe(self) -> dict[str, Any] | None:
         """Figures of how well it does, called with the averaged weights; None where there are none.
 

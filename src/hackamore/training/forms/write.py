@@ -53,6 +53,16 @@ def write_form(form: Trained, folder: Path, eight_bits: bool = False) -> list[Pa
     return [*written, write_unet(form.base.unet, folder / "unet")] if form.settings.unlocked else written
 
 
+def written_bytes(form: Trained) -> int:
+    """Bytes of what :func:`write_form` writes, about; in fp8 it is less."""
+    network = form.network
+    lora = isinstance(network, ControlLora)  # whose other weights are the base's
+    numbers: int = sum(weight.numel() for weight in network.parameters() if weight.requires_grad or not lora)
+    layouts = 2 if isinstance(network, (Branch, Adapter)) and not lora else 1
+    unet: int = sum(weight.numel() for weight in form.base.unet.parameters()) if form.settings.unlocked else 0
+    return 2 * (layouts * numbers + unet)
+
+
 def header(form: Trained) -> dict[str, str]:
     """What the header of every file says."""
     return {
