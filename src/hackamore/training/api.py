@@ -69,7 +69,7 @@ def train(
     stage = stage_from(told, "the settings")
     stage.check()
     check_given(base, control, kinds, stage.control)
-    stage = _in_its_type(stage, base)
+    stage = _in_its_type(stage.settled(base), base)
 
     def task() -> Task:
         return build(base, lambda: form_of(base, control, kinds, stage.control, stage.run.seed), stage)

@@ -90,7 +90,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def known_settings() -> Iterator[tuple[str, Any, str]]:
     """Name, default (None where it must be told or depends) and meaning of all that a control's training knows."""
-    usual = {**USUAL, "precision": usual_precision()}
+    usual = {**USUAL, "lr": None, "precision": usual_precision()}  # lr: by the width of the base
     for name, field in ControlStage.model_fields.items():
         table = field.annotation
         if name == "stage":

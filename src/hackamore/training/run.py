@@ -30,6 +30,7 @@ def run_stage(
     told = [*stage.watchers(quiet), *watchers]
     probe = stage.probe if isinstance(stage, ControlStage) and stage.probe.every else None
     made = stage.task() if task is None else task()
+    stage = stage.settled(made.form.base) if isinstance(made, ControlTask) else stage
     try:
         out = train(
             made, stage.run, stage.output, resume=resume, watchers=told, probe=probe, settings=settings_of(stage, made)
