@@ -129,6 +129,27 @@ def test_each_piece_of_advice_is_given_where_it_is_due(log, run, words):
     assert [words in sentence for sentence in told].count(True) == 1, told
 
 
+@pytest.mark.parametrize(("log", "run", "_"), ADVICE.values(), ids=ADVICE)
+def test_a_run_that_was_all_warm_up_is_told_that_alone(log, run, _):
+    made = rows(**log)
+    done = made[-1]["step"]
+    told = {"batch_size": 16} | run | {"steps": done, "ended": True}
+    (alone,) = advise(made, **told, warmup=done)
+    assert f"Of its {done:,} steps all were warm-up" in alone
+    (most,) = advise(made, **told, warmup=done * 9 // 10)
+    assert f"Of its {done:,} steps {done * 9 // 10:,} were warm-up" in most
+    assert advise(made, **told, warmup=done // 2) == advise(made, **told)
+
+
+def test_a_run_in_its_warm_up_is_let_be():
+    early = rows([0.0, 0.01, 0.0, 0.01], losses=[0.3, 0.3, 0.9, 1.2])
+    assert advise(early, steps=20_000, batch_size=16) != []
+    assert advise(early, steps=20_000, batch_size=16, warmup=1000) == []
+    (words,) = advise(early, steps=1200, batch_size=16, warmup=1000)
+    assert words.startswith("Of its 1,200 steps 1,000 are warm-up")
+    assert advise([], steps=10, batch_size=16, warmup=100, ended=True) == []
+
+
 def test_a_reward_in_the_loss_is_no_unstable_run():
     log = rows([0.0, 0.01] * 4, every=100, losses=[0.3, 0.3, 0.3, 0.3, 0.9, 0.9, 0.9, 0.9])
     assert any("unstable" in words for words in advise(log, steps=4000, batch_size=16))

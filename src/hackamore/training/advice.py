@@ -33,16 +33,19 @@ LAST = 3
 SETTLED = 0.02
 """A rise below it, over ``LAST`` probes, is none; a share of what is possible."""
 SMALL_BATCH = 8
+WARMING = 0.75
+"""Beyond this share of warm-up, the steps that were done say little of how a run goes."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """A run as its log tells it: its rows, how many steps it is to have, examples a step, and whether it is over."""
+    """A run as its log tells it: its rows, its steps, examples a step, whether it is over, and steps of warm-up."""
 
     rows: Rows
     steps: int
     batch_size: int
     ended: bool = False
+    warmup: int = 0
 
     @cached_property
     def points(self) -> list[Probed]:
@@ -72,6 +75,11 @@ class Course:
         return smoothed([value for value in told if value is not None])
 
     @property
+    def warming(self) -> bool:
+        """Whether nearly all that was done is warm-up."""
+        return min(self.warmup, self.done) > WARMING * self.done
+
+    @property
     def finished(self) -> bool:
         """Whether the last ``LAST`` probes brought no rise over the best one before them."""
         if len(self.points) <= LAST or self.top is None or not self.top.begun:
@@ -81,14 +89,27 @@ class Course:
         return max(point.figure for point in self.points[-LAST:]) < before + least
 
 
-def advise(rows: Rows, *, steps: int, batch_size: int, ended: bool = False) -> list[str]:
+def advise(rows: Rows, *, steps: int, batch_size: int, ended: bool = False, warmup: int = 0) -> list[str]:
     """What to do with a run of ``steps`` steps of ``batch_size`` examples, most important first; empty: all is well.
 
-    ``ended``: the run is over, so that what is not reached will not be.
+    ``ended``: the run is over, so that what is not reached will not be. ``warmup``: steps below the full learning rate;
+    as long as they are nearly all, how the run goes is no reason for advice.
     """
-    course = Course(rows, steps, batch_size, ended)
+    course = Course(rows, steps, batch_size, ended, warmup)
+    if course.warming:
+        return [warmed(course)] if ended or warmup > WARMING * steps else []
     told = (rule(course) for rule in RULES)
     return [sentence for sentence in told if sentence is not None]
+
+
+def warmed(course: Course) -> str:
+    """The run hardly had, or will hardly have, its full learning rate."""
+    steps = course.done if course.ended else course.steps
+    part = "all" if course.warmup >= steps else f"{course.warmup:,}"
+    return (
+        f"Of its {steps:,} steps {part} {'were' if course.ended else 'are'} warm-up, below the full learning rate, "
+        "so how it goes says little. Train it longer, or with a shorter warmup."
+    )
 
 
 def unstable(course: Course) -> str | None:

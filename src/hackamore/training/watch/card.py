@@ -257,7 +257,7 @@ def _warnings(record: Record) -> Iterator[str]:
     """Warnings of the run, and what its course advises."""
     run = record.started.run
     told = [f"{text} (step {step:,})" for step, text in words.warnings(record.rows)]
-    told += advise(record.rows, steps=run.steps, batch_size=run.batch_size, ended=True)
+    told += advise(record.rows, steps=run.steps, batch_size=run.batch_size, ended=True, warmup=run.warmup)
     if told:
         yield "## Warnings and advice"
         yield "\n".join(f"- {without_paths(text)}" for text in told)

@@ -100,7 +100,8 @@ def _lead(record: Record, base: str) -> str:
 
 def _advice(record: Record) -> list[str]:
     run = record.started.run
-    return advise(record.rows, steps=run.steps, batch_size=run.batch_size, ended=record.outcome is not None)
+    told = {"steps": run.steps, "batch_size": run.batch_size, "warmup": run.warmup}
+    return advise(record.rows, **told, ended=record.outcome is not None)
 
 
 def _learned(record: Record) -> str:
