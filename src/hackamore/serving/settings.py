@@ -1,0 +1,56 @@
+"""What the operator of a server decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from hackamore.core.section import Section
+
+
+class Offer(Section):
+    """A base or a control that clients may name; where it lies only the operator knows."""
+
+    name: str
+    path: str = Field(description="a catalogue name, a folder, a file or a hub name")
+    base: str | None = Field(None, description="of a control: the name of the base it is for; by default the first")
+    kind: str | None = Field(None, description="of a control: the kind of hint, where its file does not tell")
+
+
+class Limits(Section):
+    """What one request, and all of them together, may ask for; more is refused in words."""
+
+    body_mib: float = Field(32, gt=0)
+    pixels: int = Field(1024 * 1024, gt=0, description="of a finished picture")
+    source_pixels: int = Field(40_000_000, gt=0, description="of a picture that is sent, told from its header")
+    steps: int = Field(100, gt=0)
+    pictures: int = Field(16, gt=0, description="in one request")
+    units: int = Field(8, ge=0)
+    queue: int = Field(64, gt=0, description="jobs that wait; more are answered 429")
+    seconds: float | None = Field(None, gt=0, description="deadline of jobs that tell none")
+
+
+class ServeSettings(Section):
+    """Everything about a server."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(7860, ge=0, lt=65536, description="0 takes a free one")
+    token: str | None = Field(None, description="bearer token; required when the host is not loopback")
+    folder: Path = Field(Path("hackamore-server"), description="accepted jobs and results")
+    bases: tuple[Offer, ...] = (Offer(name="meadow", path="meadow"),)
+    controls: tuple[Offer, ...] = ()
+    devices: tuple[str, ...] = Field((), description="one worker each; by default the best one")
+    dtype: str | None = None
+    batch: int | None = Field(
+        None, gt=0, description="requests that are sampled together; by default 1 on a CPU, else 8"
+    )
+    memory_mib: int | None = Field(None, gt=0, description="of bases and controls; the least used are let go beyond it")
+    keep_hours: float = Field(72, gt=0, description="results are kept so long")
+    keep_mib: int = Field(4096, gt=0, description="and so much of them; the oldest go first")
+    limits: Limits = Limits()
+    log_prompts: bool = False
+    canvas: bool = True
+    engine: Literal["local", "ray"] = "local"
+    replicas: int = Field(1, gt=0, description="of the ray engine")
