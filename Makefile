@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JUDGES := $(VENV)/.judges
 
-.PHONY: demo test check bench meadow clean
+.PHONY: demo test check serve bench meadow clean
 
 demo: $(STAMP)
 	$(BIN)/hackamore demo
@@ -17,6 +17,9 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+serve: $(STAMP)
+	$(BIN)/hackamore serve
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/generation.py
