@@ -1,0 +1,1 @@
+"""The canvas: the page on which people paint, sketch, pose and look."""
