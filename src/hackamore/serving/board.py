@@ -1,0 +1,339 @@
+"""Every job that is not over, and each change of one: in memory, in the store, and told to who watches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.serving import recovery
+from hackamore.serving.job import Event, Failure, Job, State
+from hackamore.serving.queue import Pace, Queue, Waiting
+from hackamore.serving.refusal import Full, failure_of
+from hackamore.serving.request import Request
+from hackamore.serving.store import Store
+from hackamore.serving.watchers import Watcher, Watchers, call
+from hackamore.serving.worker import Made, Outcome
+
+LOG = logging.getLogger(__name__)
+Keys = Callable[[Request], Mapping[str, object]]
+"""By worker: what requests must share to be worked on together."""
+PICTURES: Any = {"init": True, "mask": True, "controls": {"__all__": {"image", "mask", "people"}}}
+
+
+@dataclass
+class Active:
+    """A job that waits or is worked on; ``stop`` is the state that was asked for instead."""
+
+    job: Job
+    entry: Waiting
+    stop: State | None = None
+
+
+class Board:
+    """Transitions of jobs. Safe to use from any thread; it has none of its own."""
+
+    def __init__(self, store: Store, keys: Keys, bound: int, seconds: float | None, pace: Pace) -> None:
+        """``bound``: of waiting jobs. ``seconds``: deadline of jobs that tell none."""
+        self._store = store
+        self._keys = keys
+        self._queue = Queue(bound)
+        self._seconds = seconds
+        self._pace = pace
+        self._door = threading.Lock()  # accepting is slow (the disk) and keeps the order of arrival
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._active: dict[str, Active] = {}
+        self._unsaved: dict[str, tuple[Job, int]] = {}
+        self._watchers = Watchers()
+        self._last = 0.0
+        self._closed = False
+        self._giving_up = False
+        self.chores = threading.Event()
+        """Set when there may be something to expire, to save or to remove."""
+
+    def recover(self) -> None:
+        """Take up what an earlier server left."""
+        self._last = self._store.newest()
+        for job in self._store.unfinished():
+            now = time.time()
+            left = recovery.restarted(job, now)
+            if left != job:
+                self._store.save(left)
+            if not left.over:
+                self._enqueue(Active(left, _entry(left, self._keys_again(left))))
+
+    def _keys_again(self, job: Job) -> Mapping[str, object]:
+        try:
+            return self._keys(self._store.request(job.id))
+        except HackamoreError:  # who works on it finds the same, and tells so
+            return {}
+
+    def admit(self, live: str | None) -> None:
+        """Raises :class:`Full` where there is no room, and :class:`WorkFailed` where no more is taken."""
+        with self._lock:
+            if self._closed:
+                raise WorkFailed("the server is stopping", remedy="send it again when it runs")
+            if not self._queue.room(live):
+                raise Full(self._queue.bound, self._pace.room_in())
+
+    def accept(self, request: Request) -> Job:
+        """Keep a request that was checked, and queue it; raises like ``admit``."""
+        keys = self._keys(request)
+        with self._door:
+            self.admit(request.live)
+            self._last = max(time.time(), self._last + 1e-6)
+            seconds = request.deadline or self._seconds
+            job = Job(
+                id=uuid.uuid4().hex,
+                priority=request.priority,
+                live=request.live,
+                created=self._last,
+                deadline=None if seconds is None else self._last + seconds,
+                summary=request.model_dump(mode="json", exclude=PICTURES),
+            )
+            self._store.accept(job, request)
+            with self._lock:
+                for old in [one for one in self._active.values() if job.live and one.job.live == job.live]:
+                    self._stop(old, "replaced")
+                self._enqueue(Active(job, _entry(job, keys)))
+                return self._seen(job)
+
+    def _enqueue(self, active: Active) -> None:
+        with self._lock:
+            self._active[active.job.id] = active
+            self._queue.put(active.entry)
+            self._moved()
+            self._changed.notify_all()
+            if active.job.deadline is not None:
+                self.chores.set()
+
+    def take(self, worker: str, size: int) -> list[str]:
+        """Wait for work and begin it: up to ``size`` jobs to do together. Empty: the engine stops."""
+        with self._lock:
+            while not self._closed:
+                self.expire()
+                careful = any(one.entry.suspect and one.job.state == "running" for one in self._active.values())
+                taken = [self._active[one.id] for one in self._queue.take(time.time(), worker, size, careful)]
+                if taken and self._begin(taken):
+                    return [one.job.id for one in taken]
+                if not taken:
+                    self._changed.wait()
+        return []
+
+    def _begin(self, taken: list[Active]) -> bool:
+        now = time.time()
+        for one in taken:
+            told = {"state": "running", "started": now, "attempts": one.job.attempts + 1, "ahead": None}
+            one.job = one.job.model_copy(update=told)
+        try:
+            self._store.save(*(one.job for one in taken))
+        except WorkFailed as error:
+            for one in taken:
+                self._over(one, "failed", failure_of(error))
+            return False
+        for one in taken:
+            self._watchers.tell(one.job)
+        self._moved()
+        return True
+
+    def told(self, job_id: str, share: float, preview: bytes | None) -> None:
+        """How far a running job is."""
+        with self._lock:
+            active = self._active.get(job_id)
+            if active is None or active.job.state != "running":
+                return
+            progress = max(active.job.progress, min(1.0, share))
+            active.job = active.job.model_copy(update={"progress": progress})
+            self._watchers.tell(active.job, preview)
+
+    def wanted(self, job_id: str) -> bool:
+        """Whether work on a running job should go on."""
+        with self._lock:
+            active = self._active.get(job_id)
+            if active is None or self._giving_up:
+                return False
+            if active.stop is None and active.job.deadline is not None and active.job.deadline <= time.time():
+                active.stop = "expired"
+            return active.stop is None
+
+    def finish(self, job_id: str, outcome: Outcome) -> None:
+        """The end of work on a job; what was made is kept even if it was not wanted any more."""
+        size = 0
+        if isinstance(outcome, Made) and job_id in self._active:
+            try:
+                size = self._store.keep(job_id, outcome)
+            except WorkFailed as error:
+                outcome = failure_of(error)
+        with self._lock:
+            active = self._active.get(job_id)
+            if active is None:
+                return
+            if isinstance(outcome, Made):
+                made = {"pictures": outcome.reports, "hints": len(outcome.hints), "notices": outcome.notices}
+                active.job = active.job.model_copy(update=made | {"progress": 1.0})
+                self._over(active, "done", size=size)
+            elif isinstance(outcome, Failure):
+                self._over(active, "failed", outcome)
+            elif active.stop is not None:
+                self._over(active, active.stop)
+            elif self._giving_up:
+                self._shelve(active)
+            else:
+                self._over(active, "failed", Failure(what="the work on it stopped by itself", input=False))
+
+    def back(self, ids: Iterable[str]) -> None:
+        """The worker of these running jobs died: they wait again, before all others."""
+        with self._lock:
+            for active in [self._active[job_id] for job_id in ids if job_id in self._active]:
+                again = recovery.again(active.job, time.time())
+                if active.stop is not None:
+                    self._over(active, active.stop)
+                elif again.over:
+                    self._over(active, again.state, again.error)
+                else:
+                    active.job = again
+                    self._save(again)
+                    active.entry = replace(active.entry, attempts=again.attempts, returned=True)
+                    self._watchers.tell(again)
+                    self._enqueue(active)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop it: at once where it waits, between steps where it is worked on; an over one stays as it is."""
+        with self._lock:
+            active = self._active.get(job_id)
+            if active is not None:
+                self._stop(active, "cancelled")
+            return self.job(job_id)
+
+    def _stop(self, active: Active, state: State) -> None:
+        if active.job.id in self._queue:
+            self._queue.remove(active.job.id)
+            self._over(active, state)
+            self._moved()
+        else:
+            active.stop = active.stop or state
+
+    def expire(self) -> float | None:
+        """End waiting jobs whose deadline has passed; the next deadline, if there is one."""
+        with self._lock:
+            for one in self._queue.expired(time.time()):
+                self._stop(self._active[one.id], "expired")
+            return self._queue.next_deadline()
+
+    def _over(self, active: Active, state: State, error: Failure | None = None, size: int = 0) -> None:
+        if state == "expired":
+            error = recovery.late(active.job)
+        finished = max(time.time(), active.job.created)
+        job = active.job.model_copy(update={"state": state, "finished": finished, "error": error, "ahead": None})
+        del self._active[job.id]
+        self._save(job, size)
+        self._watchers.tell(job)
+        self._changed.notify_all()
+        self.chores.set()
+
+    def _save(self, job: Job, size: int = 0) -> None:
+        try:
+            self._store.save(job, size=size)
+            self._unsaved.pop(job.id, None)
+        except WorkFailed as error:
+            LOG.error("job %s is %s, which cannot be written now: %s", job.id, job.state, error)
+            if job.over:
+                self._unsaved[job.id] = job, size
+
+    def save_late(self) -> None:
+        """Write what could not be written when it happened."""
+        with self._lock:
+            for job, size in list(self._unsaved.values()):
+                self._save(job, size)
+
+    def _moved(self) -> None:
+        """Tell those that are watched while they wait how many are before them now."""
+        waiting = [job_id for job_id in self._watchers.ids() if job_id in self._queue]
+        ahead = self._ahead() if waiting else {}
+        for job_id in waiting:
+            active = self._active[job_id]
+            if active.job.ahead != ahead[job_id]:
+                active.job = active.job.model_copy(update={"ahead": ahead[job_id]})
+                self._watchers.tell(active.job)
+
+    def _ahead(self) -> dict[str, int]:
+        return {one.id: place for place, one in enumerate(self._queue.order(time.time()))}
+
+    def _seen(self, job: Job, ahead: Mapping[str, int] | None = None) -> Job:
+        """The job with its place in the queue."""
+        if job.id not in self._queue:
+            return job
+        return job.model_copy(update={"ahead": (ahead or self._ahead())[job.id]})
+
+    def job(self, job_id: str) -> Job:
+        """As it is now. Raises :class:`Unknown`."""
+        with self._lock:
+            if job_id in self._active:
+                return self._seen(self._active[job_id].job)
+            return self._unsaved[job_id][0] if job_id in self._unsaved else self._store.job(job_id)
+
+    def jobs(self, limit: int, before: float | None) -> list[Job]:
+        """As they are now, the newest first."""
+        with self._lock:
+            ahead = self._ahead()
+            kept = self._store.jobs(limit, before)
+            now = {job_id: job for job_id, (job, _) in self._unsaved.items()}
+            now |= {job_id: self._seen(one.job, ahead) for job_id, one in self._active.items()}
+            return [now.get(job.id, job) for job in kept]
+
+    def watch(self, job_id: str, watcher: Watcher) -> Callable[[], None]:
+        """Tell it of this job, at once as it is now, until it is over or what this returns is called."""
+        with self._lock:
+            job = self.job(job_id)
+            if call(watcher.told, Event(job=job)) and not job.over:
+                self._watchers.add(job_id, watcher)
+
+        def unwatch() -> None:
+            with self._lock:
+                self._watchers.remove(job_id, watcher)
+
+        return unwatch
+
+    def close(self) -> None:
+        """Accept and begin nothing more."""
+        with self._lock:
+            self._closed = True
+            self._changed.notify_all()
+        self.chores.set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is begun."""
+        return self._closed
+
+    def give_up(self) -> None:
+        """Running jobs are wanted no more; they wait for the next server."""
+        with self._lock:
+            self._giving_up = True
+
+    def end(self) -> None:
+        """Whatever still runs waits for the next server, and nobody is told of it."""
+        with self._lock:
+            for active in [one for one in self._active.values() if one.job.state == "running"]:
+                if active.stop is not None:
+                    self._over(active, active.stop)
+                else:
+                    self._shelve(active)
+            self._active.clear()
+            self._watchers.end()
+
+    def _shelve(self, active: Active) -> None:
+        """Give a running job back: this beginning does not count."""
+        told = {"state": "queued", "started": None, "progress": 0.0, "attempts": active.job.attempts - 1}
+        active.job = active.job.model_copy(update=told)
+        self._save(active.job)
+
+
+def _entry(job: Job, keys: Mapping[str, object]) -> Waiting:
+    return Waiting(job.id, job.created, job.priority, job.live, job.deadline, job.attempts, keys=keys)

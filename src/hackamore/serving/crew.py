@@ -1,0 +1,89 @@
+"""The threads that bring jobs to workers, one a worker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from hackamore.core.errors import HackamoreError
+from hackamore.serving.board import Board
+from hackamore.serving.job import Failure
+from hackamore.serving.queue import Pace
+from hackamore.serving.refusal import failure_of
+from hackamore.serving.request import Request
+from hackamore.serving.store import Store
+from hackamore.serving.worker import Made, Outcome, Worker, WorkerDied
+
+LOG = logging.getLogger(__name__)
+BACKOFF = 0.5
+"""Seconds after which a worker that died is asked again; twice as long each time it dies in a row."""
+LONGEST = 60.0
+
+
+class Hand(threading.Thread):
+    """Gives its worker one batch of up to ``size`` jobs after the other, until the board is closed."""
+
+    def __init__(self, worker: Worker, board: Board, store: Store, size: int, pace: Pace) -> None:
+        super().__init__(name=f"hand of {worker.name}", daemon=True)
+        self.worker = worker
+        self.deaths = 0
+        """How often the worker died since it last brought something to an end."""
+        self._board = board
+        self._store = store
+        self._size = size
+        self._pace = pace
+        self._leave = threading.Event()
+
+    def leave(self) -> None:
+        """Wait no more for a worker that died."""
+        self._leave.set()
+
+    def run(self) -> None:
+        """Until the board is closed."""
+        while ids := self._board.take(self.worker.name, self._size):
+            requests = {job_id: request for job_id in ids if (request := self._read(job_id)) is not None}
+            if not requests:
+                continue
+            began = time.monotonic()
+            try:
+                self._work(requests)
+            except WorkerDied as error:
+                self.deaths += 1
+                LOG.warning("worker %s died (%d in a row): %s", self.worker.name, self.deaths, error)
+                self._board.back(requests)
+                self._leave.wait(min(LONGEST, BACKOFF * 2 ** (self.deaths - 1)))
+                continue
+            self.deaths = 0
+            self._pace.add(time.monotonic() - began, len(requests))
+
+    def _read(self, job_id: str) -> Request | None:
+        try:
+            return self._store.request(job_id)
+        except HackamoreError as error:
+            self._board.finish(job_id, failure_of(error))
+            return None
+
+    def _work(self, requests: dict[str, Request]) -> None:
+        ids = list(requests)
+        outcomes: list[Outcome]
+        try:
+            outcomes = self.worker.work(
+                list(requests.values()),
+                lambda number, share, preview: self._board.told(ids[number], share, preview),
+                lambda number: self._board.wanted(ids[number]),
+            )
+            if len(outcomes) != len(ids) or any(isinstance(one, Made) and not _complete(one) for one in outcomes):
+                raise RuntimeError("the outcomes are not those of the requests")
+        except WorkerDied:
+            raise
+        except Exception:
+            LOG.exception("worker %s failed", self.worker.name)
+            words = Failure(what="the work on it failed for a reason that only the server's log tells", input=False)
+            outcomes = [words] * len(ids)
+        for job_id, outcome in zip(ids, outcomes, strict=True):
+            self._board.finish(job_id, outcome)
+
+
+def _complete(made: Made) -> bool:
+    return len(made.pictures) == len(made.reports)
