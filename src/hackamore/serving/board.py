@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.serving import recovery
+from hackamore.serving.active import Active, new_job
 from hackamore.serving.job import Event, Failure, Job, State
-from hackamore.serving.queue import Pace, Queue, Waiting
+from hackamore.serving.ledger import Ledger
+from hackamore.serving.queue import Pace, Queue
 from hackamore.serving.refusal import Full, failure_of
 from hackamore.serving.request import Request
 from hackamore.serving.store import Store
 from hackamore.serving.watchers import Watcher, Watchers, call
 from hackamore.serving.worker import Made, Outcome
 
-LOG = logging.getLogger(__name__)
 Keys = Callable[[Request], Mapping[str, object]]
 """By worker: what requests must share to be worked on together."""
-PICTURES: Any = {"init": True, "mask": True, "controls": {"__all__": {"image", "mask", "people"}}}
-
-
-@dataclass
-class Active:
-    """A job that waits or is worked on; ``stop`` is the state that was asked for instead."""
-
-    job: Job
-    entry: Waiting
-    stop: State | None = None
 
 
 class Board:
@@ -41,6 +29,7 @@ class Board:
     def __init__(self, store: Store, keys: Keys, bound: int, seconds: float | None, pace: Pace) -> None:
         """``bound``: of waiting jobs. ``seconds``: deadline of jobs that tell none."""
         self._store = store
+        self._ledger = Ledger(store)
         self._keys = keys
         self._queue = Queue(bound)
         self._seconds = seconds
@@ -49,7 +38,6 @@ class Board:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._active: dict[str, Active] = {}
-        self._unsaved: dict[str, tuple[Job, int]] = {}
         self._watchers = Watchers()
         self._last = 0.0
         self._closed = False
@@ -60,13 +48,12 @@ class Board:
     def recover(self) -> None:
         """Take up what an earlier server left."""
         self._last = self._store.newest()
-        for job in self._store.unfinished():
-            now = time.time()
-            left = recovery.restarted(job, now)
+        for job, stop in self._store.unfinished():
+            left = recovery.restarted(job, stop, time.time())
             if left != job:
                 self._store.save(left)
             if not left.over:
-                self._enqueue(Active(left, _entry(left, self._keys_again(left))))
+                self._enqueue(Active.of(left, self._keys_again(left)))
 
     def _keys_again(self, job: Job) -> Mapping[str, object]:
         try:
@@ -88,20 +75,12 @@ class Board:
         with self._door:
             self.admit(request.live)
             self._last = max(time.time(), self._last + 1e-6)
-            seconds = request.deadline or self._seconds
-            job = Job(
-                id=uuid.uuid4().hex,
-                priority=request.priority,
-                live=request.live,
-                created=self._last,
-                deadline=None if seconds is None else self._last + seconds,
-                summary=request.model_dump(mode="json", exclude=PICTURES),
-            )
+            job = new_job(request, self._last, self._seconds)
             self._store.accept(job, request)
             with self._lock:
                 for old in [one for one in self._active.values() if job.live and one.job.live == job.live]:
                     self._stop(old, "replaced")
-                self._enqueue(Active(job, _entry(job, keys)))
+                self._enqueue(Active.of(job, keys))
                 return self._seen(job)
 
     def _enqueue(self, active: Active) -> None:
@@ -118,7 +97,7 @@ class Board:
         with self._lock:
             while not self._closed:
                 self.expire()
-                careful = any(one.entry.suspect and one.job.state == "running" for one in self._active.values())
+                careful = any(one.entry.suspect and one.running for one in self._active.values())
                 taken = [self._active[one.id] for one in self._queue.take(time.time(), worker, size, careful)]
                 if taken and self._begin(taken):
                     return [one.job.id for one in taken]
@@ -128,11 +107,8 @@ class Board:
 
     def _begin(self, taken: list[Active]) -> bool:
         now = time.time()
-        for one in taken:
-            told = {"state": "running", "started": now, "attempts": one.job.attempts + 1, "ahead": None}
-            one.job = one.job.model_copy(update=told)
         try:
-            self._store.save(*(one.job for one in taken))
+            self._store.save(*[one.begin(now) for one in taken])
         except WorkFailed as error:
             for one in taken:
                 self._over(one, "failed", failure_of(error))
@@ -146,11 +122,9 @@ class Board:
         """How far a running job is."""
         with self._lock:
             active = self._active.get(job_id)
-            if active is None or active.job.state != "running":
-                return
-            progress = max(active.job.progress, min(1.0, share))
-            active.job = active.job.model_copy(update={"progress": progress})
-            self._watchers.tell(active.job, preview)
+            if active is not None and active.running:
+                progress = max(active.job.progress, min(1.0, share))
+                self._watchers.tell(active.become(progress=progress), preview)
 
     def wanted(self, job_id: str) -> bool:
         """Whether work on a running job should go on."""
@@ -175,15 +149,14 @@ class Board:
             if active is None:
                 return
             if isinstance(outcome, Made):
-                made = {"pictures": outcome.reports, "hints": len(outcome.hints), "notices": outcome.notices}
-                active.job = active.job.model_copy(update=made | {"progress": 1.0})
+                active.become(pictures=outcome.reports, hints=len(outcome.hints), notices=outcome.notices, progress=1.0)
                 self._over(active, "done", size=size)
             elif isinstance(outcome, Failure):
                 self._over(active, "failed", outcome)
             elif active.stop is not None:
                 self._over(active, active.stop)
             elif self._giving_up:
-                self._shelve(active)
+                self._ledger.save(active.shelve())
             else:
                 self._over(active, "failed", Failure(what="the work on it stopped by itself", input=False))
 
@@ -198,7 +171,7 @@ class Board:
                     self._over(active, again.state, again.error)
                 else:
                     active.job = again
-                    self._save(again)
+                    self._ledger.save(again)
                     active.entry = replace(active.entry, attempts=again.attempts, returned=True)
                     self._watchers.tell(again)
                     self._enqueue(active)
@@ -216,8 +189,9 @@ class Board:
             self._queue.remove(active.job.id)
             self._over(active, state)
             self._moved()
-        else:
-            active.stop = active.stop or state
+        elif active.stop is None:
+            active.stop = state
+            self._ledger.ask(active.job, state)
 
     def expire(self) -> float | None:
         """End waiting jobs whose deadline has passed; the next deadline, if there is one."""
@@ -229,28 +203,17 @@ class Board:
     def _over(self, active: Active, state: State, error: Failure | None = None, size: int = 0) -> None:
         if state == "expired":
             error = recovery.late(active.job)
-        finished = max(time.time(), active.job.created)
-        job = active.job.model_copy(update={"state": state, "finished": finished, "error": error, "ahead": None})
+        job = active.become(state=state, finished=max(time.time(), active.job.created), error=error, ahead=None)
         del self._active[job.id]
-        self._save(job, size)
+        self._ledger.save(job, size)
         self._watchers.tell(job)
         self._changed.notify_all()
         self.chores.set()
 
-    def _save(self, job: Job, size: int = 0) -> None:
-        try:
-            self._store.save(job, size=size)
-            self._unsaved.pop(job.id, None)
-        except WorkFailed as error:
-            LOG.error("job %s is %s, which cannot be written now: %s", job.id, job.state, error)
-            if job.over:
-                self._unsaved[job.id] = job, size
-
     def save_late(self) -> None:
         """Write what could not be written when it happened."""
         with self._lock:
-            for job, size in list(self._unsaved.values()):
-                self._save(job, size)
+            self._ledger.save_late()
 
     def _moved(self) -> None:
         """Tell those that are watched while they wait how many are before them now."""
@@ -259,8 +222,7 @@ class Board:
         for job_id in waiting:
             active = self._active[job_id]
             if active.job.ahead != ahead[job_id]:
-                active.job = active.job.model_copy(update={"ahead": ahead[job_id]})
-                self._watchers.tell(active.job)
+                self._watchers.tell(active.become(ahead=ahead[job_id]))
 
     def _ahead(self) -> dict[str, int]:
         return {one.id: place for place, one in enumerate(self._queue.order(time.time()))}
@@ -276,16 +238,14 @@ class Board:
         with self._lock:
             if job_id in self._active:
                 return self._seen(self._active[job_id].job)
-            return self._unsaved[job_id][0] if job_id in self._unsaved else self._store.job(job_id)
+            return self._ledger.job(job_id)
 
     def jobs(self, limit: int, before: float | None) -> list[Job]:
         """As they are now, the newest first."""
         with self._lock:
             ahead = self._ahead()
-            kept = self._store.jobs(limit, before)
-            now = {job_id: job for job_id, (job, _) in self._unsaved.items()}
-            now |= {job_id: self._seen(one.job, ahead) for job_id, one in self._active.items()}
-            return [now.get(job.id, job) for job in kept]
+            kept = self._ledger.jobs(limit, before)
+            return [self._seen(self._active[one.id].job, ahead) if one.id in self._active else one for one in kept]
 
     def watch(self, job_id: str, watcher: Watcher) -> Callable[[], None]:
         """Tell it of this job, at once as it is now, until it is over or what this returns is called."""
@@ -300,12 +260,13 @@ class Board:
 
         return unwatch
 
-    def close(self) -> None:
-        """Accept and begin nothing more."""
+    def close(self) -> bool:
+        """Accept and begin nothing more; whether that is new."""
         with self._lock:
-            self._closed = True
+            was, self._closed = self._closed, True
             self._changed.notify_all()
         self.chores.set()
+        return not was
 
     @property
     def closed(self) -> bool:
@@ -320,20 +281,10 @@ class Board:
     def end(self) -> None:
         """Whatever still runs waits for the next server, and nobody is told of it."""
         with self._lock:
-            for active in [one for one in self._active.values() if one.job.state == "running"]:
+            for active in [one for one in self._active.values() if one.running]:
                 if active.stop is not None:
                     self._over(active, active.stop)
                 else:
-                    self._shelve(active)
+                    self._ledger.save(active.shelve())
             self._active.clear()
             self._watchers.end()
-
-    def _shelve(self, active: Active) -> None:
-        """Give a running job back: this beginning does not count."""
-        told = {"state": "queued", "started": None, "progress": 0.0, "attempts": active.job.attempts - 1}
-        active.job = active.job.model_copy(update=told)
-        self._save(active.job)
-
-
-def _entry(job: Job, keys: Mapping[str, object]) -> Waiting:
-    return Waiting(job.id, job.created, job.priority, job.live, job.deadline, job.attempts, keys=keys)

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -61,6 +62,8 @@ class Engine:
         Raises :class:`HackamoreError` where another server has the folder, it cannot be written, or its database is
         damaged.
         """
+        if self._board is not None:
+            raise RuntimeError("an engine starts once")
         self._alone()
         try:
             self._store = Store(self._settings.folder)
@@ -92,9 +95,8 @@ class Engine:
 
     def stop(self, grace: float = 10.0) -> None:
         """Let running jobs end within ``grace`` seconds; the others wait for the next start, as queued ones do."""
-        if self._board is None or self._store is None or self._board.closed:
+        if self._board is None or self._store is None or not self._board.close():
             return
-        self._board.close()
         for hand in self._hands:
             hand.leave()
         _join(self._hands, grace)
@@ -156,7 +158,7 @@ class Engine:
         """
         return self._at.watch(job_id, Watcher(told, lambda: None))
 
-    async def events(self, job_id: str) -> AsyncIterator[Event]:
+    async def events(self, job_id: str) -> AsyncGenerator[Event, None]:
         """From the present state until it is over, or the engine stops. Who reads slowly gets the newest."""
         loop = asyncio.get_running_loop()
         newest = Newest()
@@ -176,9 +178,10 @@ class Engine:
 
     async def wait(self, job_id: str) -> Job:
         """The job when it is over. Raises :class:`WorkFailed` where the engine stops before."""
-        async for event in self.events(job_id):
-            if event.job.over:
-                return event.job
+        async with aclosing(self.events(job_id)) as events:
+            async for event in events:
+                if event.job.over:
+                    return event.job
         raise WorkFailed("the server is stopping", remedy="ask for the job again: it is done when the server runs")
 
     def picture(self, job_id: str, index: int) -> Path:

@@ -16,8 +16,13 @@ def again(job: Job, now: float) -> Job:
     return job.model_copy(update={"state": "queued", "started": None, "progress": 0.0})
 
 
-def restarted(job: Job, now: float) -> Job:
-    """What a job that was not over is after the server started again at ``now``; who waited for a live one is gone."""
+def restarted(job: Job, stop: State | None, now: float) -> Job:
+    """What a job that was not over is after the server started again at ``now``.
+
+    ``stop``: what was asked of it before. Who waited for a live one is gone.
+    """
+    if stop is not None:
+        return ended(job, stop, now)
     if job.deadline is not None and job.deadline <= now:
         return ended(job, "expired", now, late(job))
     if job.live is not None:

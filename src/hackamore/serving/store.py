@@ -28,7 +28,7 @@ FOLDER = re.compile(r"[0-9a-f]{32}")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, created REAL NOT NULL, state TEXT NOT NULL, finished REAL, bytes INTEGER NOT NULL,
-    job TEXT NOT NULL
+    job TEXT NOT NULL, stop TEXT
 );
 CREATE TABLE IF NOT EXISTS requests (
     id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE, request TEXT NOT NULL
@@ -135,7 +135,7 @@ class Store:
             raise HackamoreError("the request cannot be written as text", received=error) from error
         with self._write() as base:
             values = (job.id, job.created, job.state, job.finished, len(told), job.model_dump_json())
-            base.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", values)
+            base.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, NULL)", values)
             base.execute("INSERT INTO requests VALUES (?, ?)", (job.id, told))
 
     def save(self, *jobs: Job, size: int = 0) -> None:
@@ -168,10 +168,15 @@ class Store:
         found = self._read(query, (float("inf") if before is None else before, limit))
         return [_value(Job, told) for (told,) in found]
 
-    def unfinished(self) -> list[Job]:
-        """Those that are not over, the oldest first."""
-        found = self._read("SELECT job FROM jobs WHERE finished IS NULL ORDER BY created")
-        return [_value(Job, told) for (told,) in found]
+    def ask(self, job_id: str, stop: State) -> None:
+        """Keep that a running job was asked to become ``stop``."""
+        with self._write() as base:
+            base.execute("UPDATE jobs SET stop = ? WHERE id = ?", (stop, job_id))
+
+    def unfinished(self) -> list[tuple[Job, State | None]]:
+        """Those that are not over, the oldest first, each with what was asked of it."""
+        found = self._read("SELECT job, stop FROM jobs WHERE finished IS NULL ORDER BY created")
+        return [(_value(Job, told), stop) for told, stop in found]
 
     def newest(self) -> float:
         """When the newest job was created; 0 where there is none."""
