@@ -1,0 +1,200 @@
+"""The routes of the WebUI's ControlNet extension: lists, hints of pictures, drawings of poses."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from hackamore.core.errors import HackamoreError
+from hackamore.core.image import Picture, Size, png
+from hackamore.core.skeleton import from_openpose, to_openpose
+from hackamore.serving.http.a1111_body import Number
+from hackamore.serving.http.a1111_desk import Desk
+from hackamore.serving.http.a1111_modules import (
+    AS_IT_IS,
+    MODULES,
+    NONE,
+    Module,
+    Slider,
+    module_named,
+    parameters_of,
+    usable_modules,
+)
+from hackamore.serving.http.a1111_names import Offered, kind_of, kind_told
+from hackamore.serving.http.a1111_paint import read_mask
+from hackamore.serving.http.a1111_units import LEAST_RESOLUTION
+from hackamore.serving.pictures import read_picture
+from hackamore.serving.settings import ServeSettings
+
+VERSION = 3
+RESOLUTION = 512
+MOST_RESOLUTION = 2048
+ALONE = "reference"
+_AT_ONCE = 2
+"""Pictures that are looked at at the same time."""
+
+
+class Detect(BaseModel):
+    """Pictures to make hints of; ``controlnet_images`` is an old name of the pictures."""
+
+    controlnet_module: Annotated[str, Field(max_length=300)] = NONE
+    controlnet_input_images: list[str] = []
+    controlnet_images: list[str] = []
+    controlnet_masks: list[str] = []
+    controlnet_processor_res: Number = -1
+    controlnet_threshold_a: Number = -1
+    controlnet_threshold_b: Number = -1
+    low_vram: bool = False
+
+
+def control_routes(routes: APIRouter, offers: Callable[[], list[Offered]], settings: ServeSettings, desk: Desk) -> None:
+    """Add the routes under ``/controlnet``."""
+    limiter = CapacityLimiter(_AT_ONCE)
+
+    @routes.get("/controlnet/version")
+    async def version() -> dict[str, int]:
+        """The version of the extension's API that is spoken."""
+        return {"version": VERSION}
+
+    @routes.get("/controlnet/model_list")
+    async def model_list() -> dict[str, list[str]]:
+        """The controls for the base that is chosen."""
+        return {"model_list": [one.title for one in _controls(offers(), desk.base)]}
+
+    @routes.get("/controlnet/module_list")
+    async def module_list() -> dict[str, Any]:
+        """The preprocessors that work on this server, and what each can be told."""
+        names = usable_modules()
+        return {"module_list": names, "module_detail": {name: _detail(MODULES[name]) for name in names}}
+
+    @routes.get("/controlnet/control_types")
+    async def control_types() -> dict[str, Any]:
+        """Preprocessors and controls by type."""
+        return {"control_types": _types(_controls(offers(), desk.base))}
+
+    @routes.get("/controlnet/settings")
+    async def unit_count() -> dict[str, int]:
+        """How many units one request may have."""
+        return {"control_net_unit_count": settings.limits.units}
+
+    @routes.post("/controlnet/detect")
+    async def detect(body: Detect) -> dict[str, Any]:
+        """The hints of pictures; of poses the key points too."""
+        return await run_sync(_detect, body, settings, limiter=limiter)
+
+    @routes.post("/controlnet/render_openpose_json")
+    async def render_openpose_json(poses: list[dict[str, Any]]) -> dict[str, Any]:
+        """Drawings of key points."""
+        return await run_sync(_render, poses, settings, limiter=limiter)
+
+
+def _controls(all_offers: list[Offered], base: str) -> list[Offered]:
+    return [one for one in all_offers if not one.is_base and one.base in (None, base) and one.kind != ALONE]
+
+
+def _detail(module: Module) -> dict[str, Any]:
+    sliders = [one for one in (module.a, module.b) if one is not None]
+    return {"model_free": module.kind == ALONE, "sliders": [_slider(one) for one in sliders if one.parameter]}
+
+
+def _slider(slider: Slider) -> dict[str, Any]:
+    step = 1 if slider.whole else 0.01
+    return {"name": slider.label, "value": slider.default, "min": slider.low, "max": slider.high, "step": step}
+
+
+def _types(controls: list[Offered]) -> dict[str, Any]:
+    names = usable_modules()
+    tags = sorted({tag for module in MODULES.values() for tag in module.tags})
+    everything = {
+        "module_list": names,
+        "model_list": ["None", *(one.title for one in controls)],
+        "default_option": NONE,
+        "default_model": "None",
+    }
+    told = {"All": everything}
+    for tag in tags:
+        modules = [name for name in names if tag in MODULES[name].tags]
+        kinds = {kind_told(module.kind) or module.kind for module in MODULES.values() if tag in module.tags}
+        titles = [one.title for one in controls if kind_of(one) in kinds - {"invert"}]
+        told[tag] = {
+            "module_list": [NONE, *modules],
+            "model_list": ["None", *titles],
+            "default_option": modules[0] if modules else NONE,
+            "default_model": titles[0] if titles else "None",
+        }
+    return told
+
+
+def _detect(body: Detect, settings: ServeSettings) -> dict[str, Any]:
+    label, module = module_named(body.controlnet_module)
+    if module.kind in AS_IT_IS:
+        raise HackamoreError(f"{label} makes no hint: the picture itself is it")
+    texts = body.controlnet_input_images or body.controlnet_images
+    most = settings.limits.pictures
+    if not 1 <= len(texts) <= most:
+        raise HackamoreError("the number of pictures is out of range", received=len(texts), expected=f"1 to {most}")
+    if module.kind == "inpaint" and len(body.controlnet_masks) != len(texts):
+        raise HackamoreError(
+            f"{label} needs a mask for each picture", received=len(body.controlnet_masks), expected="controlnet_masks"
+        )
+    told, notices = parameters_of(label, module, body.controlnet_threshold_a, body.controlnet_threshold_b)
+    pixels = settings.limits.source_pixels
+    images, poses = [], []
+    for number, text in enumerate(texts):
+        picture = read_picture(text, pixels, f"picture {number}")
+        if module.kind == "inpaint":
+            mask = read_mask(body.controlnet_masks[number], pixels, f"mask {number}")
+            told = {**told, "mask": mask[..., None].repeat(3, axis=2)}
+        hint, people = _hint(module, picture, _size(module, picture, body.controlnet_processor_res), told)
+        images.append(_encoded(hint))
+        poses += [] if people is None else to_openpose([people])
+    reply: dict[str, Any] = {"images": images, "info": "Success", "hackamore": {"notices": list(notices)}}
+    return reply | ({"poses": poses} if poses else {})
+
+
+def _hint(module: Module, picture: Picture, size: Size | None, told: dict[str, Any]) -> tuple[Picture, Any]:
+    from hackamore.annotators.hinting import hint_for
+
+    if module.kind == "none":
+        return picture, None
+    hinted = hint_for(module.kind, picture, size=size, mode="stretch", **told)
+    return hinted.picture, hinted.people
+
+
+def _size(module: Module, picture: Picture, resolution: float) -> Size | None:
+    """The hint's: the shorter side is the resolution, where the preprocessor works at one."""
+    if module.kind in ("none", "invert", "inpaint", "recolor") or resolution == 0:
+        return None
+    if not LEAST_RESOLUTION <= resolution <= MOST_RESOLUTION:
+        resolution = RESOLUTION  # as the extension takes it
+    height, width = picture.shape[:2]
+    factor = resolution / min(width, height)
+    if max(width, height) * factor > 8 * MOST_RESOLUTION:
+        raise HackamoreError("the picture is too long and thin", received=f"{width}×{height}")
+    return max(8, round(width * factor)), max(8, round(height * factor))
+
+
+def _render(poses: list[dict[str, Any]], settings: ServeSettings) -> dict[str, Any]:
+    from hackamore.annotators.pose import draw_people
+
+    if not poses:
+        return {"info": "No pose data detected."}
+    most, pixels = settings.limits.pictures, settings.limits.source_pixels
+    if len(poses) > most:
+        raise HackamoreError("too many poses", received=len(poses), expected=f"at most {most}")
+    people = from_openpose(poses)
+    for one in people:
+        if one.size[0] * one.size[1] > pixels:
+            expected = f"at most {pixels:,} pixels"
+            raise HackamoreError("the canvas is too large", received="×".join(map(str, one.size)), expected=expected)
+    return {"images": [_encoded(draw_people(one)) for one in people], "info": "Success"}
+
+
+def _encoded(picture: Picture) -> str:
+    return base64.b64encode(png(picture)).decode("ascii")

@@ -1,0 +1,165 @@
+"""Painting a part of a picture anew as the WebUI asks for it: its masks, what is under them, and only that part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from hackamore.core.errors import HackamoreError
+from hackamore.core.image import Picture, Size, resize
+from hackamore.core.recipe import embed
+from hackamore.sampling.inpaint import FEATHER, paste
+from hackamore.serving.http.a1111_body import ImageBody
+from hackamore.serving.pictures import decoded, read_picture
+
+FILL, ORIGINAL, NOISE = 0, 1, 2
+USUAL_BLUR = 4
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of a picture H×W×3 that alone is worked on, and ``mask`` H×W, white where it is painted anew."""
+
+    original: Picture
+    mask: Picture
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def cut(self, picture: Picture) -> Picture:
+        """That part of a picture of the original's size."""
+        return np.ascontiguousarray(picture[self.top : self.bottom, self.left : self.right])
+
+    def pasted(self, made: Picture) -> Picture:
+        """The original with ``made`` in this part, where the mask is white."""
+        whole = self.original.copy()
+        size = self.right - self.left, self.bottom - self.top
+        whole[self.top : self.bottom, self.left : self.right] = resize(made, size, "stretch")
+        return paste(whole, self.original, self.mask)
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A start picture and its mask, base64; the ``region`` where only a part is worked on."""
+
+    init: str
+    mask: str
+    region: Region | None
+    notices: tuple[str, ...]
+
+
+def paint(body: ImageBody, size: Size | None, most_pixels: int) -> Painted:
+    """What a request with a mask begins from; ``size`` is the finished picture's.
+
+    Raises :class:`HackamoreError` for masks that hide nothing or have another shape, and for fills not done here.
+    """
+    assert body.init_images
+    assert body.mask
+    picture = read_picture(body.init_images[0], most_pixels, "the start picture")
+    mask = read_mask(body.mask, most_pixels)
+    if mask.shape != picture.shape[:2]:
+        mask = _fitted(mask, (picture.shape[1], picture.shape[0]))
+    if body.inpainting_mask_invert:
+        mask = 255 - mask
+    if not mask.any():
+        raise HackamoreError(
+            "the mask is empty", received="nothing white", expected="white where the picture is painted anew"
+        )
+    mask, notices = _blurred(mask, USUAL_BLUR if body.mask_blur is None else body.mask_blur)
+    fill = FILL if body.inpainting_fill is None else body.inpainting_fill
+    strength = 0.75 if body.denoising_strength is None else body.denoising_strength
+    if fill not in (FILL, ORIGINAL) and not (fill == NOISE and strength == 1):
+        raise HackamoreError(
+            f"inpainting_fill {fill} is not done by this server",
+            expected="0 (fill), 1 (original), or 2 (latent noise) with denoising_strength 1",
+        )
+    region = None
+    if body.inpaint_full_res in (None, True, 1):
+        region = _region(picture, mask, size, body.inpaint_full_res_padding or 0)
+        picture, mask = region.cut(picture), region.cut(mask)
+    if fill == FILL:
+        picture = filled(picture, mask)
+    return Painted(embed(picture), embed(_grey(mask)), region, notices)
+
+
+def read_mask(text: str, most_pixels: int, name: str = "the mask") -> Picture:
+    """A mask's file in base64 → H×W uint8, 0 or 255: its light parts, or where it has any, its opaque ones."""
+    picture = read_picture(text, most_pixels, name)
+    with Image.open(BytesIO(decoded(text, name))) as file:  # the picture was read whole above
+        if file.has_transparency_data:
+            opacity = np.asarray(file.convert("RGBA").getchannel("A"))
+            if opacity.min() < 255:
+                return np.where(opacity >= 128, np.uint8(255), np.uint8(0))
+    return np.where(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) >= 128, np.uint8(255), np.uint8(0))
+
+
+def filled(picture: Picture, mask: Picture) -> Picture:
+    """The picture with the colours around it drawn into the white of the mask H×W."""
+    known = (mask < 128).astype(np.float32)
+    if not known.any():
+        return picture
+    spread = _spread(picture.astype(np.float32) * known[..., None], known)
+    return np.where(known[..., None] > 0, picture, np.rint(spread).clip(0, 255).astype(np.uint8))
+
+
+def _spread(
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], known: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Push and pull: what is not known is taken from the same picture at half the size, and so on."""
+    height, width = known.shape
+    if known.min() > 0 or max(height, width) == 1:
+        return np.asarray(values / np.maximum(known, 1e-6)[..., None], np.float32)
+    half = max(1, width // 2), max(1, height // 2)
+    smaller = [cv2.resize(one, half, interpolation=cv2.INTER_AREA) for one in (values, known)]
+    coarse = _spread(smaller[0].reshape(half[1], half[0], 3), smaller[1].reshape(half[1], half[0]))
+    grown = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
+    return np.asarray(values + (1 - known[..., None]) * grown, np.float32)
+
+
+def _fitted(mask: Picture, size: Size) -> Picture:
+    height, width = mask.shape[:2]
+    if abs(width * size[1] - height * size[0]) > 0.01 * width * size[1] + max(width, size[0]):
+        raise HackamoreError(
+            "the mask has another shape than the start picture",
+            received=f"{width}×{height}",
+            expected=f"{size[0]}×{size[1]}, or the same aspect ratio",
+        )
+    return np.where(resize(mask, size, "stretch") >= 128, np.uint8(255), np.uint8(0))
+
+
+def _blurred(mask: Picture, blur: float) -> tuple[Picture, tuple[str, ...]]:
+    """The mask with its corners rounded as by the WebUI's blur; how wide the new picture fades in is ours."""
+    if blur > 0:
+        rounded = cv2.GaussianBlur(mask, (0, 0), blur)
+        mask = np.where(rounded >= 128, np.uint8(255), np.uint8(0)) if (rounded >= 128).any() else mask
+    if blur == USUAL_BLUR:
+        return mask, ()
+    return mask, (f"mask_blur rounds the mask; the new picture fades in over {FEATHER} pixels inside its edge",)
+
+
+def _region(picture: Picture, mask: Picture, size: Size | None, padding: int) -> Region:
+    """The box of the mask's white, with ``padding`` around it, grown to the shape of ``size`` where there is room."""
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    left, right = max(0, int(columns[0]) - padding), min(width, int(columns[-1]) + 1 + padding)
+    top, bottom = max(0, int(rows[0]) - padding), min(height, int(rows[-1]) + 1 + padding)
+    ratio = width / height if size is None else size[0] / size[1]
+    left, right = _grown(left, right, round((bottom - top) * ratio), width)
+    top, bottom = _grown(top, bottom, round((right - left) / ratio), height)
+    return Region(picture, mask, left, top, right, bottom)
+
+
+def _grown(low: int, high: int, length: int, room: int) -> tuple[int, int]:
+    """The stretch from ``low`` to ``high`` made at least 8 and ``length`` long around its middle, within ``room``."""
+    length = min(room, max(high - low, length, 8))
+    low = min(max(0, low - (length - (high - low)) // 2), room - length)
+    return low, low + length
+
+
+def _grey(mask: Picture) -> Picture:
+    return np.repeat(mask[..., None], 3, axis=2)

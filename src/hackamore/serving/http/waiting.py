@@ -1,0 +1,44 @@
+"""Routes that answer when the picture is there: a job for each call, given up when its client hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.concurrency import run_in_threadpool
+
+from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.serving.engine import Engine
+from hackamore.serving.http.errors import Refused
+from hackamore.serving.job import Job
+
+GLANCE = 0.2
+"""Seconds between two looks whether the client is still there."""
+HUNG_UP = 499
+INTERRUPTED = 409
+
+
+async def until_over(engine: Engine, job_id: str, gone: Callable[[], Awaitable[bool]]) -> Job:
+    """The job when it is over; where ``gone()`` it is cancelled, and :class:`Refused` tells nobody so."""
+    waiting = asyncio.ensure_future(engine.wait(job_id))
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=GLANCE)
+            if done:
+                return waiting.result()
+            if await gone():
+                await run_in_threadpool(engine.cancel, job_id)
+                raise Refused(HUNG_UP, "the client hung up; its job was cancelled")
+    finally:
+        waiting.cancel()
+
+
+def refuse_unmade(job: Job) -> None:
+    """Raise for a job that is over without pictures: what was wrong with it, or who stopped it."""
+    if job.state == "done":
+        return
+    error = job.error
+    if error is None:
+        raise Refused(INTERRUPTED, "the generation was interrupted", received=job.state, remedy="ask for it again")
+    kind = HackamoreError if error.input else WorkFailed
+    raise kind(error.what, received=error.received, expected=error.expected, remedy=error.remedy)
