@@ -8,7 +8,20 @@ import traceback
 
 import typer
 
-from hackamore.cli import annotate, circles, convert, demo, evaluate, generate, info, replay, train, transfer, world
+from hackamore.cli import (
+    annotate,
+    circles,
+    convert,
+    demo,
+    evaluate,
+    generate,
+    info,
+    replay,
+    serve,
+    train,
+    transfer,
+    world,
+)
 from hackamore.core.errors import HackamoreError
 
 app = typer.Typer(
@@ -19,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, generate, replay, annotate, train, evaluate, circles, world, info, convert, transfer):
+for command in (demo, generate, replay, annotate, train, evaluate, circles, world, info, convert, transfer, serve):
     own = {"allow_extra_args": True, "ignore_unknown_options": True} if command is annotate else {}
     app.command(name=command.__name__.rpartition(".")[2], context_settings=own)(command.run)
 
