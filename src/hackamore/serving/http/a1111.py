@@ -18,30 +18,17 @@ from hackamore.serving.http.a1111_lists import list_routes
 from hackamore.serving.http.a1111_names import Offered, base_named, offered
 from hackamore.serving.http.a1111_reply import Generated, generated
 from hackamore.serving.http.a1111_request import Asked, asked
-from hackamore.serving.http.errors import ErrorReply
+from hackamore.serving.http.replies import ALWAYS, errors
 from hackamore.serving.http.waiting import refuse_unmade, until_over
 from hackamore.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
     from hackamore.serving.models import Models
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorReply, "description": "something is not done here, or wrong; `detail` says what"},
-    401: {"model": ErrorReply, "description": "the token is missing or wrong"},
-    413: {"model": ErrorReply, "description": "the body is too long"},
-    422: {"model": ErrorReply, "description": "a field has the wrong type or range"},
-}
-MAKING: dict[int | str, dict[str, Any]] = {
-    **ERRORS,
-    409: {"model": ErrorReply, "description": "the generation was interrupted"},
-    429: {"model": ErrorReply, "description": "the queue is full; Retry-After says when to ask again"},
-    500: {"model": ErrorReply, "description": "the work failed"},
-}
-
 
 def router(engine: Engine, models: Models, settings: ServeSettings) -> APIRouter:
     """The routes under ``/sdapi/v1`` and ``/controlnet``."""
-    routes = APIRouter(tags=["WebUI"], responses=ERRORS)
+    routes = APIRouter(tags=["WebUI"], responses=errors(*ALWAYS))
     desk = Desk(engine, settings.bases[0].name)
     offers = _offers(models)
     _generating(routes, engine, desk, offers, settings)
@@ -72,12 +59,12 @@ def _generating(
         refuse_unmade(job)
         return await run_in_threadpool(generated, engine, job, understood, body)
 
-    @routes.post("/sdapi/v1/txt2img", responses=MAKING)
+    @routes.post("/sdapi/v1/txt2img", responses=errors(409, 429, 503))
     async def txt2img(body: Body, request: Request) -> Generated:
         """Make pictures from text, steered by ControlNet units; answers when they are there."""
         return await make(body, request.is_disconnected)
 
-    @routes.post("/sdapi/v1/img2img", responses=MAKING)
+    @routes.post("/sdapi/v1/img2img", responses=errors(409, 429, 503))
     async def img2img(body: ImageBody, request: Request) -> Generated:
         """Make pictures that begin from a picture, all of it or what a mask shows."""
         return await make(body, request.is_disconnected)

@@ -12,10 +12,18 @@ from hackamore.serving.engine import Engine
 from hackamore.serving.http.errors import Refused
 from hackamore.serving.job import Job
 
+ONCE = {"x-should-retry": "false"}
+"""Of an answer that would be the same again: OpenAI's clients ask no further."""
 GLANCE = 0.2
 """Seconds between two looks whether the client is still there."""
 HUNG_UP = 499
 INTERRUPTED = 409
+
+
+class Unmade(WorkFailed):
+    """The work on a job failed."""
+
+    headers = ONCE
 
 
 async def until_over(engine: Engine, job_id: str, gone: Callable[[], Awaitable[bool]]) -> Job:
@@ -39,6 +47,7 @@ def refuse_unmade(job: Job) -> None:
         return
     error = job.error
     if error is None:
-        raise Refused(INTERRUPTED, "the generation was interrupted", received=job.state, remedy="ask for it again")
-    kind = HackamoreError if error.input else WorkFailed
+        what = "the generation was interrupted"
+        raise Refused(INTERRUPTED, what, received=job.state, remedy="ask for it again", headers=ONCE)
+    kind = HackamoreError if error.input else Unmade
     raise kind(error.what, received=error.received, expected=error.expected, remedy=error.remedy)
