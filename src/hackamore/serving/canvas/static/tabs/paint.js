@@ -3,7 +3,7 @@ import { h } from "../dom.js";
 import { blank } from "../pixels.js";
 import { Raster } from "../raster.js";
 import { nearest, pixelsOf } from "../reading.js";
-import { createKeys, createLayers, createSize, createTools } from "../toolbar.js";
+import { createKeys, createLayers, createSize, createTools } from "../raster_tools.js";
 
 const HORIZON = 0.52; // of the height
 const FIRST = ["sky", "cloud", "rock", "snow", "grass", "water", "sand", "forest", "tree", "earth", "road", "building", "bridge", "flower", "person", "other"];

@@ -5,7 +5,7 @@ import { base64, encoded } from "../png.js";
 import { Raster } from "../raster.js";
 import { pixelsOf } from "../reading.js";
 import { thinned } from "../thin.js";
-import { createKeys, createLayers, createSize, createTools } from "../toolbar.js";
+import { createKeys, createLayers, createSize, createTools } from "../raster_tools.js";
 import { takers } from "../unit_values.js";
 
 const PAPER = [[250, 249, 245, 0], [32, 36, 40, 255]];
