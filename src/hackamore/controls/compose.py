@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hackamore.bases.base import Base, Text
+from hackamore.controls.calls import Call, run_together, side_by_side
 from hackamore.controls.control import Voice
 from hackamore.controls.unit import Unit
 from hackamore.core.residuals import Residuals
@@ -42,37 +44,46 @@ class Composition:
         ``x`` holds the ``pictures`` of this batch once, or twice in a row (the two halves of guidance); ``own`` has the
         encoded prompt of each unit that reads its own.
         """
-        residuals = self.residuals(x, t, text, index, total, pictures, own)
-        self._tell_voices(x, index, total, pictures)
-        return self.base.predict(x, t, text, residuals)
+        return predict_together([Part(self, x, text, pictures, own)], t, index, total)[0]
 
     def residuals(
         self, x: Tensor, t: Tensor, text: Text, index: int, total: int, pictures: slice, own: Sequence[Text | None]
     ) -> Residuals | None:
         """The sum of what the units outside the base say; None where all are silent."""
+        calls = self.calls(x, text, index, total, pictures, own)
+        return self.sum(calls, run_together(calls, t), x, pictures)
+
+    def calls(
+        self, x: Tensor, text: Text, index: int, total: int, pictures: slice, own: Sequence[Text | None]
+    ) -> list[Call]:
+        """The runs of controls that this step needs: one for each unit that is active, or group of a union's units."""
         active = [
             (number, strength)
             for number, unit in enumerate(self.units)
             if self.voices[number] is None and (strength := unit.strength_at(index, total)) != 0
         ]
-        told = []
+        made: list[Call] = []
         for group in self._together(active):
             first = self.units[group[0][0]]
-            silent = _silent(first, x, pictures)
-            rows = slice(silent, None)
+            rows = slice(_silent(first, x, pictures), None)
+            prepared = [self._prepared(number, pictures, len(x[rows])) for number, _ in group]
             heard = own[group[0][0]] or text
-            prepared = [self._prepared(number, pictures, len(x) - silent) for number, _ in group]
-            control: Any = first.control
-            if len(group) > 1:
-                made = control.joined(x[rows], t, heard[rows], prepared, [strength for _, strength in group])
-            else:
-                made = control.residuals(x[rows], t, heard[rows], prepared[0])
-            weights = first.layer_weights(len(made))
+            strengths = [strength for _, strength in group]
+            earlier = sum(call.control is first.control for call in made)
+            made.append(Call(first.control, group[0][0], x[rows], heard[rows], prepared, strengths, earlier))
+        return made
+
+    def sum(self, calls: Sequence[Call], said: Sequence[Residuals], x: Tensor, pictures: slice) -> Residuals | None:
+        """What the ``calls`` for ``x`` said, weighted, scaled, masked and added; None where there were none."""
+        told = []
+        for call, made in zip(calls, said, strict=True):
+            unit = self.units[call.number]
+            weights = unit.layer_weights(len(made))
             made = made if weights is None else made.weighted(weights)
-            made = made if len(group) > 1 else made.scaled(group[0][1])
-            if first.mask is not None:
-                made = made.masked(_rows(first.mask.to(x.device), pictures, len(x) - silent))
-            made = made.behind(silent) if silent else made
+            made = made if len(call.strengths) > 1 else made.scaled(call.strengths[0])
+            if unit.mask is not None:
+                made = made.masked(_rows(unit.mask.to(x.device), pictures, len(call.x)))
+            made = made.behind(len(x) - len(call.x)) if len(call.x) < len(x) else made
             wide = made.blocks or made.singles
             told.append(made.spread(self.base.sites.blocks, self.base.sites.singles) if wide else made)
         return reduce(add, told) if told else None
@@ -87,7 +98,7 @@ class Composition:
             groups.setdefault(key, []).append((number, strength))
         return list(groups.values())
 
-    def _tell_voices(self, x: Tensor, index: int, total: int, pictures: slice) -> None:
+    def tell_voices(self, x: Tensor, index: int, total: int, pictures: slice) -> None:
         """Tell each attached control what it says at this step."""
         for number, (unit, voice) in enumerate(zip(self.units, self.voices, strict=True)):
             if voice is None:
@@ -107,6 +118,39 @@ class Composition:
             unit = self.units[number]
             self.prepared[number] = unit.control.prepare(unit.hint, **unit.options)
         return _rows(self.prepared[number], pictures, rows)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some ``pictures`` of one generation in a batch; ``x``, ``text``, ``own`` as for :meth:`Composition.predict`."""
+
+    composition: Composition
+    x: Tensor
+    text: Text
+    pictures: slice
+    own: Sequence[Text | None]
+
+
+def predict_together(parts: Sequence[Part], t: Tensor, index: int, total: int) -> list[Tensor]:
+    """The base's prediction for each of several generations, run once over all their rows.
+
+    Each hears its own units alone, and a control that several of them use is run once. Several parts must be of one
+    base without attached controls, and their texts of one length.
+    """
+    asked = [part.composition.calls(part.x, part.text, index, total, part.pictures, part.own) for part in parts]
+    said = iter(run_together([call for calls in asked for call in calls], t))
+    residuals = [
+        part.composition.sum(calls, [next(said) for _ in calls], part.x, part.pictures)
+        for part, calls in zip(parts, asked, strict=True)
+    ]
+    for part in parts:
+        part.composition.tell_voices(part.x, index, total, part.pictures)
+    rows = [len(part.x) for part in parts]
+    base = parts[0].composition.base
+    if len(parts) == 1:
+        return [base.predict(parts[0].x, t, parts[0].text, residuals[0])]
+    x, text = torch.cat([part.x for part in parts]), Text.cat([part.text for part in parts])
+    return list(torch.split(base.predict(x, t, text, side_by_side(residuals, rows)), rows))
 
 
 def _silent(unit: Unit, x: Tensor, pictures: slice) -> int:
