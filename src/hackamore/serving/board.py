@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hackamore.core.errors import HackamoreError, WorkFailed
@@ -16,7 +16,7 @@ from hackamore.serving.queue import Pace, Queue
 from hackamore.serving.refusal import Full, failure_of
 from hackamore.serving.request import Request
 from hackamore.serving.store import Store
-from hackamore.serving.watchers import Watcher, Watchers, call
+from hackamore.serving.watchers import Told, Watcher, Watchers, call
 from hackamore.serving.worker import Made, Outcome
 
 Keys = Callable[[Request], Mapping[str, object]]
@@ -26,8 +26,10 @@ Keys = Callable[[Request], Mapping[str, object]]
 class Board:
     """Transitions of jobs. Safe to use from any thread; it has none of its own."""
 
-    def __init__(self, store: Store, keys: Keys, bound: int, seconds: float | None, pace: Pace) -> None:
-        """``bound``: of waiting jobs. ``seconds``: deadline of jobs that tell none."""
+    def __init__(
+        self, store: Store, keys: Keys, bound: int, seconds: float | None, pace: Pace, over: Sequence[Told] = ()
+    ) -> None:
+        """``bound``: of waiting jobs. ``seconds``: deadline of jobs that tell none. ``over``: told of all that end."""
         self._store = store
         self._ledger = Ledger(store)
         self._keys = keys
@@ -38,7 +40,7 @@ class Board:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._active: dict[str, Active] = {}
-        self._watchers = Watchers()
+        self._watchers = Watchers(over)
         self._last = 0.0
         self._closed = False
         self._giving_up = False

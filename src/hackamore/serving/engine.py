@@ -55,6 +55,7 @@ class Engine:
         self._keeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
         self._store: Store | None = None
         self._board: Board | None = None
+        self._listeners: list[Callable[[Event], None]] = []
 
     def start(self) -> None:
         """Take up what an earlier server left, and begin to work.
@@ -68,7 +69,7 @@ class Engine:
         try:
             self._store = Store(self._settings.folder)
             limits = self._settings.limits
-            self._board = Board(self._store, self._keys, limits.queue, limits.seconds, self._pace)
+            self._board = Board(self._store, self._keys, limits.queue, limits.seconds, self._pace, self._listeners)
             self._store.tidy()
             self._board.recover()
         except BaseException:
@@ -157,6 +158,10 @@ class Engine:
         It must return at once. What this returns ends it; so does the end of the job, or an error of ``told``.
         """
         return self._at.watch(job_id, Watcher(told, lambda: None))
+
+    def listen(self, told: Callable[[Event], None]) -> None:
+        """Call ``told`` of every job that is over, from any thread, as long as the engine lives; it returns at once."""
+        self._listeners.append(told)
 
     async def events(self, job_id: str) -> AsyncGenerator[Event, None]:
         """From the present state until it is over, or the engine stops. Who reads slowly gets the newest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from hackamore.serving.job import Event, Job
@@ -23,9 +23,13 @@ class Watcher:
 
 
 class Watchers:
-    """Watchers by job. Its caller holds a lock, so that all are told in the order in which things happen."""
+    """Watchers by job. Its caller holds a lock, so that all are told in the order in which things happen.
 
-    def __init__(self) -> None:
+    ``over``: told of every job that is over, whether or not it is watched.
+    """
+
+    def __init__(self, over: Sequence[Told] = ()) -> None:
+        self._over = over
         self._of: dict[str, list[Watcher]] = {}
 
     def ids(self) -> list[str]:
@@ -46,6 +50,8 @@ class Watchers:
 
     def tell(self, job: Job, preview: bytes | None = None) -> None:
         """What the job is now; after it is over nobody watches it."""
+        for told in self._over if job.over else ():
+            call(told, Event(job=job))
         if job.id not in self._of:
             return
         event = Event(job=job, preview=base64.b64encode(preview).decode() if preview else None)

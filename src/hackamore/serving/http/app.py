@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from hackamore.serving.http import a1111, health, metrics, openai, v1
 from hackamore.serving.http.errors import handle_errors
 from hackamore.serving.http.guard import guard
+from hackamore.serving.http.logs import say_over
 from hackamore.serving.http.replies import ALWAYS, errors
 from hackamore.serving.http.trace import Trace
 from hackamore.serving.http.unknown import close
@@ -46,6 +47,8 @@ def make_app(settings: ServeSettings, engine: Engine, models: Models) -> FastAPI
         swagger_ui_oauth2_redirect_url=None,
     )
     counted = metrics.Metrics(engine, models)
+    engine.listen(lambda event: counted.job(event.job))
+    engine.listen(lambda event: say_over(event.job, settings.log_prompts))
     handle_errors(app, settings)
     guard(app, settings)
     app.add_middleware(Trace, metrics=counted)
