@@ -22,7 +22,7 @@ class RunSettings(Section):
     batch_size: int = Field(16, gt=0, description="examples a step, over all processes and accumulated parts")
     accumulate: int = Field(1, gt=0, description="parts in which a process works through its share of the batch")
     lr: float = Field(
-        1e-3, gt=0, description="learning rate at its height; of a control by default 0.0384 over the width of the base"
+        1e-3, gt=0, description="learning rate at its height; of a control by default 0.032 over the width of the base"
     )
     warmup: int = Field(100, ge=0, description="steps of linear rise")
     flat: float = Field(0.4, ge=0, le=1, description="share of the run before the cosine fall begins")
