@@ -265,13 +265,13 @@ def test_a_worker_that_dies_gives_its_jobs_back(tmp_path):
     with Engine(ServeSettings(folder=tmp_path, batch=3), [dying, living], checked) as engine:
         jobs = [ask(engine, seed=seed) for seed in range(6)]
         until(lambda: living.batches and len(dying.batches) >= 2)
-        assert engine.workers() == {"dying": False, "living": True}
+        until(lambda: engine.workers() == {"dying": False, "living": True})
         living.go.set()
         until(lambda: all(engine.job(job.id).over for job in jobs))
         told = [engine.job(job.id) for job in jobs]
         assert {job.state for job in told} <= {"done", "failed"}
         assert all(job.attempts == 3 and "died" in job.error.what for job in told if job.state == "failed")
-        assert engine.running
+        until(lambda: engine.workers() == {"dying": True, "living": True})  # it is asked again
 
 
 class Dying(Plain):

@@ -27,8 +27,9 @@ class Hand(threading.Thread):
     def __init__(self, worker: Worker, board: Board, store: Store, size: int, pace: Pace) -> None:
         super().__init__(name=f"hand of {worker.name}", daemon=True)
         self.worker = worker
-        self.deaths = 0
-        """How often the worker died since it last brought something to an end."""
+        self.resting = False
+        """Whether its worker died and is not asked again yet."""
+        self._deaths = 0  # in a row
         self._board = board
         self._store = store
         self._size = size
@@ -49,12 +50,14 @@ class Hand(threading.Thread):
             try:
                 self._work(requests)
             except WorkerDied as error:
-                self.deaths += 1
-                LOG.warning("worker %s died (%d in a row): %s", self.worker.name, self.deaths, error)
+                self._deaths += 1
+                LOG.warning("worker %s died (%d in a row): %s", self.worker.name, self._deaths, error)
+                self.resting = True
                 self._board.back(requests)
-                self._leave.wait(min(LONGEST, BACKOFF * 2 ** (self.deaths - 1)))
+                self._leave.wait(min(LONGEST, BACKOFF * 2 ** min(20, self._deaths - 1)))
+                self.resting = False
                 continue
-            self.deaths = 0
+            self._deaths = 0
             self._pace.add(time.monotonic() - began, len(requests))
 
     def _read(self, job_id: str) -> Request | None:

@@ -209,7 +209,7 @@ class Engine:
 
     def workers(self) -> dict[str, bool]:
         """Whether each worker runs; one that died and is not yet asked again does not."""
-        return {hand.worker.name: hand.is_alive() and not hand.deaths for hand in self._hands}
+        return {hand.worker.name: hand.is_alive() and not hand.resting for hand in self._hands}
 
     @property
     def running(self) -> bool:
