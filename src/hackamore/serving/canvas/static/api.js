@@ -28,7 +28,7 @@ async function failure(answer) {
 
 export function keepToken(root, token) {
   const place = `path=${root.pathname}; SameSite=Strict${root.protocol === "https:" ? "; Secure" : ""}`;
-  document.cookie = `hackamore_token=${encodeURIComponent(token)}; ${place}`;
+  document.cookie = `hackamore_token=${token}; ${place}`;
 }
 
 // `tell(words, kind)` shows what is waited for; `askToken()` resolves to a token, or to null where nobody has one.

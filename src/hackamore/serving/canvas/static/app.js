@@ -30,6 +30,7 @@ const PAGES = new Set(["gallery", "models"]);
 export async function boot(element) {
   if (element.dataset.booted) return;
   element.dataset.booted = "true";
+  leave(element.closest("[class*='gradio-container-']"));
   const root = new URL("../", import.meta.url);
   const store = createStore();
   const t = await createWords(root, preferred(store));
@@ -51,11 +52,22 @@ export async function boot(element) {
   app.emit("ready");
 }
 
+// Gradio resets buttons and inputs below the element that bears its version as a class, in rules stronger than a page's
+// own; nothing but ours stands there, so the class goes, and goes again should it be written anew.
+function leave(container) {
+  if (!container) return;
+  const strip = () => {
+    for (const name of [...container.classList]) if (name.startsWith("gradio-container-")) container.classList.remove(name);
+  };
+  strip();
+  new MutationObserver(strip).observe(container, { attributeFilter: ["class"] });
+}
+
 // The server may still be starting, or want a token: say so, and ask again when the person does.
 async function ready(app, element) {
   while (!app.info) {
     try {
-      app.info = await app.api.info();
+      app.info = await known(app, element);
     } catch (error) {
       await new Promise((again) => {
         element.replaceChildren(h("div", { class: "hm-halt", role: "alert" },
@@ -66,9 +78,20 @@ async function ready(app, element) {
   }
 }
 
+// Sizes and defaults of a base are known once it is loaded.
+async function known(app, element) {
+  const info = await app.api.info();
+  const kept = app.store.get("settings")?.base;
+  const first = info.bases.find((one) => one.name === kept) ?? info.bases[0];
+  if (first.size) return info;
+  element.replaceChildren(h("div", { class: "hm-halt", role: "status" }, h("p", {}, app.t("start.loading", { name: first.name })), h("progress", {})));
+  await app.api.load(first.name);
+  return app.api.info();
+}
+
 async function part(app, path, give) {
   try {
-    return give(await import(path));
+    return await give(await import(path));
   } catch (error) {
     console.error(error);
     app.toast(app.t("error.part", { name: path.replace(/^\.\/|\.js$/g, "") }), "error");

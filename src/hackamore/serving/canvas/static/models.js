@@ -26,7 +26,7 @@ export function create(app) {
     const words = t(limit ? "models.memory.of" : "models.memory", { used: Math.round(used), limit });
     const meter = limit ? [h("meter", { min: 0, max: limit, high: limit * 0.9, value: used })] : [];
     memory.replaceChildren(h("p", {}, words), ...meter,
-      h("p", { class: "hm-quiet" }, [info.device && t("models.device", { device: info.device }), t("models.version", { version: info.version })].filter(Boolean).join(" · ")));
+      h("p", { class: "hm-quiet" }, [info.devices?.length && t("models.device", { device: info.devices.join(", ") }), t("models.version", { version: info.version })].filter(Boolean).join(" · ")));
   }
 
   function section(type, models) {

@@ -27,7 +27,7 @@ export function createRequests(app) {
 
   // Settings, units and painting as a request had them; what the page cannot show any more is told.
   async function restore(asked) {
-    app.settings.restore(asked);
+    await app.settings.restore(asked);
     await app.units?.restoreRequest?.(asked);
     app.emit("again", asked);
   }

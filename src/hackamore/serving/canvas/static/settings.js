@@ -9,7 +9,7 @@ import { createRun } from "./run.js";
 const FIRST = "mountains with a lake at noon, clear sky";
 const SEEDS = 2 ** 31;
 const PROMPT = 8000;
-const GRAIN = 64;
+const GRAIN = 64; // pixels; a base that tells its own is followed
 const SHAPES = [[1, 1], [1.5, 1], [1, 1.5]];
 const seedByChance = () => Math.floor(Math.random() * SEEDS);
 
@@ -19,6 +19,7 @@ export async function create(app) {
   const bases = info.bases;
   let base = bases.find((one) => one.name === kept.base) ?? bases[0];
   let before = null;
+  let start = null; // the picture to begin from, as a data: address
 
   const prompt = h("textarea", { class: "hm-input", rows: 3, maxlength: PROMPT, id: "hm-prompt", placeholder: t("settings.prompt.hint"), value: kept.prompt ?? FIRST });
   const negative = h("textarea", { class: "hm-input", rows: 1, maxlength: PROMPT, id: "hm-negative", value: kept.negative ?? "" });
@@ -31,6 +32,7 @@ export async function create(app) {
   const chosen = selectField({ id: "hm-base", label: t("settings.base") });
   const size = selectField({ id: "hm-size", label: t("settings.size") });
   const scheduler = selectField({ id: "hm-scheduler", label: t("settings.scheduler") });
+  const trouble = h("p", { hidden: true });
   const chips = await createChips(app, prompt, changed);
   const vary = h("button", { class: "hm-button", type: "button", id: "hm-vary", title: `${t("action.vary")} (V)`, onclick: another }, icon("dice"), t("action.vary"));
   const run = createRun(app);
@@ -40,7 +42,7 @@ export async function create(app) {
   strength.element.hidden = true;
 
   const more = h("details", { class: "hm-more" }, h("summary", {}, t("settings.more")),
-    field(t("settings.negative"), negative), chosen.element, size.element, steps.element, guidance.element, scheduler.element);
+    field(t("settings.negative"), negative), chosen.element, trouble, size.element, steps.element, guidance.element, scheduler.element);
   const element = h("section", { class: "hm-card hm-settings", "aria-label": t("label.settings") },
     field(t("settings.prompt"), prompt), chips.element,
     h("div", { class: "hm-row" }, seed.element, vary), num.element, init.element, strength.element, more, run.element);
@@ -53,13 +55,7 @@ export async function create(app) {
     app.emit("size", sizeNow());
     changed();
   });
-  chosen.input.addEventListener("change", () => {
-    base = bases.find((one) => one.name === chosen.input.value);
-    fillBase({});
-    app.emit("base", base);
-    app.emit("size", sizeNow());
-    changed();
-  });
+  chosen.input.addEventListener("change", choose);
   init.input.addEventListener("change", begin);
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
@@ -67,9 +63,36 @@ export async function create(app) {
   });
   before = JSON.stringify(state());
 
+  // A base that was not loaded yet tells its size and defaults only then; until then the page stays with the other one.
+  async function choose() {
+    app.fail(null, trouble);
+    chosen.input.disabled = true;
+    try {
+      base = await loaded(chosen.input.value);
+      fillBase({});
+      app.emit("base", base);
+      app.emit("size", sizeNow());
+      changed();
+    } catch (error) {
+      app.fail(error, trouble);
+    } finally {
+      chosen.input.disabled = false;
+      chosen.input.value = base.name;
+    }
+  }
+
+  async function loaded(name) {
+    const one = info.bases.find((base) => base.name === name);
+    if (one.size) return one;
+    await app.api.load(name);
+    const fresh = (await app.api.info()).bases.find((base) => base.name === name);
+    return Object.assign(one, fresh);
+  }
+
   function sizes() {
     const [width, height] = base.size;
-    return SHAPES.map(([x, y]) => [width * x, height * y].map((side) => Math.round(side / GRAIN) * GRAIN))
+    const grain = base.multiple ?? GRAIN;
+    return SHAPES.map(([x, y]) => [width * x, height * y].map((side) => Math.round(side / grain) * grain))
       .filter(([w, h2]) => w * h2 <= info.limits.pixels);
   }
 
@@ -85,7 +108,6 @@ export async function create(app) {
   const sizeNow = () => size.input.value.split("×").map(Number);
 
   // The picture that stands beside the painting now becomes the one to begin from, and stays it.
-  let start = null;
   async function begin() {
     start = null;
     if (init.input.checked && app.picture) start = await dataUrl(app.picture.url).catch((error) => app.fail(error));
@@ -124,10 +146,10 @@ export async function create(app) {
     };
   }
 
-  function restore(asked) {
-    const known = bases.find((one) => one.name === asked.base);
-    if (known && known !== base) {
-      base = known;
+  async function restore(asked) {
+    const named = bases.some((one) => one.name === asked.base);
+    if (named && asked.base !== base.name) {
+      base = await loaded(asked.base);
       chosen.input.value = base.name;
       app.emit("base", base);
     }
