@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 import signal
 import time
 from collections import Counter
@@ -19,9 +18,8 @@ from hackamore.data.check_findings import counted, find, lost
 from hackamore.data.check_look import HintLook, Look, look_at_hint, mark
 from hackamore.data.check_report import Finding, Report
 from hackamore.data.dataset import Dataset
+from hackamore.data.sides import names_sides
 
-SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
-"""Words of captions that a mirror makes false."""
 TIMED = 64
 """Pairs by which it is told how long the others take."""
 WORTH = 30.0
@@ -54,12 +52,11 @@ def check_data(
 
 def _mirrored(dataset: Dataset) -> list[Finding]:
     """Captions that are false of mirrored pictures."""
-    sided = [k for k, caption in enumerate(dataset.captions) if dataset.flip and SIDES.search(caption)]
+    sided = [k for k, caption in enumerate(dataset.captions) if dataset.flip and names_sides(caption)]
     if not sided:
         return []
-    what = f"{counted(len(sided), 'caption says', 'captions say')} left or right, and pictures are also mirrored"
-    names = tuple(dataset.name(place) for place in sided[:3])
-    return [Finding("warning", "mirrored", what, names, "data.flip = false, or captions without sides")]
+    what = f"{counted(len(sided), 'caption names a side', 'captions name sides')}, the other one where it is mirrored"
+    return [Finding("note", "mirrored", what, tuple(dataset.name(place) for place in sided))]
 
 
 def look_at(dataset: Dataset, place: int) -> Look:

@@ -24,6 +24,7 @@ from hackamore.data.making import SETTLED, Making
 from hackamore.data.pairs import refuse_held_out
 from hackamore.data.people import people_of
 from hackamore.data.settings import DataSettings
+from hackamore.data.sides import mirrored
 from hackamore.data.sources.item import Blob, Item
 from hackamore.data.sources.layouts import cache_of, read_items
 from hackamore.data.views import View, bucket_for, view_of
@@ -62,6 +63,15 @@ class Dataset:
     def captions(self) -> list[str]:
         """The caption of every example, empty where there is none."""
         return [item.caption or "" for item in self.items]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The captions, then, of data that are also mirrored, what each says of its mirror image."""
+        return self.captions + [mirrored(caption) for caption in self.captions if self.flip]
+
+    def text(self, place: int, variant: int = 0) -> int:
+        """The place in ``texts`` of what is said of an example as it is seen."""
+        return place + len(self) * self._variant(variant)[1]
 
     @cached_property
     def groups(self) -> list[NDArray[np.intp]]:

@@ -27,6 +27,6 @@ class DataSettings(Section):
     captions: Literal["need", "empty"] = Field("need", description="what a picture without a caption is")
     buckets: bool = Field(False, description="sizes of about the same area that suit each picture's aspect ratio")
     crops: int = Field(1, gt=0, description="different crops of each picture; 1 is the middle")
-    flip: bool = Field(False, description="also mirrored, hints alike")
+    flip: bool = Field(False, description="also mirrored, hints and the sides in captions alike")
     limit: int | None = Field(None, gt=0, description="only so many pairs, the first ones")
     cache: Path | None = Field(None, description="folder of the caches; by default .cache beside the data")

@@ -62,7 +62,7 @@ def build(base: Any, make: Callable[[], Any], stage: ControlStage) -> ControlTas
     folder = dataset.cache if stage.memory.cache else None
     ahead = encodes_ahead(stage, dataset, base)
     latents = latents_of(dataset, base, run.precision, folder, ahead=ahead)
-    texts = texts_of(dataset.captions, base, folder, sizes=dataset.sizes, ahead=ahead)
+    texts = texts_of(dataset.texts, base, folder, sizes=dataset.sizes * (1 + dataset.flip), ahead=ahead)
     form = make()
     base = form.base
     _calibrate(form, dataset, latents, objective, run.seed)

@@ -113,7 +113,7 @@ class ControlTask(Task):
         prompt_lost, hint_lost = dropped(u[:, 2:5], self.objective.settings)
         latents = self.latents.read(places.numpy(), variants.numpy())
         hints = self._hints(places, variants, kinds, u[:, 5:7])
-        text = self._text(places.numpy(), prompt_lost)
+        text = self._text(places.tolist(), variants.tolist(), prompt_lost)
         noise = self.objective.noise(draws.normal(*latents.shape[1:]), draws.normal(latents.shape[1]))
         return {
             "places": places,
@@ -139,9 +139,10 @@ class ControlTask(Task):
         rows = zip(places.tolist(), variants.tolist(), kinds.tolist(), u.tolist(), strict=True)
         return to_hint([self.dataset.hint(p, v, self.dataset.kinds[k], tuple(w)) for p, v, k, w in rows])
 
-    def _text(self, places: Any, lost: Tensor) -> Text:
-        """The captions of ``places``, the empty one where they are ``lost``."""
-        text, empty = self.texts.read(places), self.texts.empty_at(places)
+    def _text(self, places: Sequence[int], variants: Sequence[int], lost: Tensor) -> Text:
+        """The captions of ``places`` as they are seen, the empty one where they are ``lost``."""
+        told = [self.dataset.text(place, variant) for place, variant in zip(places, variants, strict=True)]
+        text, empty = self.texts.read(told), self.texts.empty_at(told)
 
         def either(none: Tensor, said: Tensor) -> Tensor:
             return torch.where(lost.view(-1, *[1] * (said.ndim - 1)), none, said)

@@ -38,7 +38,7 @@ def dry_run(stage: ControlStage, progress: Callable[[int, int], None] | None = N
         stage.memory,
         dataset.sizes,
         variants=dataset.variants,
-        captions=len(set(dataset.captions)),
+        captions=len(set(dataset.texts)),
         ahead=encodes_ahead(stage, dataset, base),
         reward=stage.reward,
     )
