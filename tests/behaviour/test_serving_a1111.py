@@ -21,9 +21,10 @@ from hackamore.serving.http.a1111_samplers import sampler_named
 from hackamore.serving.http.infotext import read_infotext
 from hackamore.serving.models import Models
 from hackamore.serving.pictures import read_picture
-from hackamore.serving.settings import Offer, ServeSettings
+from hackamore.serving.settings import Limits, Offer, ServeSettings
 
 PIXELS = 1_000_000
+LIMITS = Limits(source_pixels=PIXELS)
 
 
 def b64(picture: Picture) -> str:
@@ -43,7 +44,7 @@ def offers() -> list[Offered]:
 
 def understood(offers: list[Offered], **fields: Any) -> Asked:
     kind = ImageBody if "init_images" in fields else Body
-    return asked(kind.model_validate({"prompt": "a lake", **fields}), offers, "meadow", PIXELS)
+    return asked(kind.model_validate({"prompt": "a lake", **fields}), offers, "meadow", LIMITS)
 
 
 def with_unit(offers: list[Offered], **unit: Any) -> Asked:
@@ -299,10 +300,10 @@ def masked(**fields: Any) -> ImageBody:
 
 
 def test_a_mask_is_white_where_it_is_painted_and_can_be_turned() -> None:
-    mask = read_mask(paint(masked(inpainting_fill=1), None, PIXELS).mask, PIXELS)
+    mask = read_mask(paint(masked(inpainting_fill=1), None, "crop", LIMITS).mask, PIXELS)
     assert mask[20, 30] == 255
     assert mask[0, 0] == 0
-    turned = read_mask(paint(masked(inpainting_fill=1, inpainting_mask_invert=1), None, PIXELS).mask, PIXELS)
+    turned = read_mask(paint(masked(inpainting_fill=1, inpainting_mask_invert=1), None, "crop", LIMITS).mask, PIXELS)
     assert (turned == 255 - mask).all()
 
 
@@ -329,24 +330,24 @@ def test_filling_takes_the_colours_around_and_leaves_the_rest() -> None:
 @pytest.mark.parametrize("fill", [2, 3])
 def test_other_fills_are_refused_by_name(fill: int) -> None:
     with pytest.raises(HackamoreError, match=f"inpainting_fill {fill}"):
-        paint(masked(inpainting_fill=fill), None, PIXELS)
+        paint(masked(inpainting_fill=fill), None, "crop", LIMITS)
 
 
 def test_an_empty_mask_and_one_of_another_shape_are_refused() -> None:
     for wrong in (np.zeros((64, 64, 3), np.uint8), np.full((64, 200, 3), 255, np.uint8)):
         with pytest.raises(HackamoreError, match="mask"):
-            paint(masked(mask=b64(wrong)), None, PIXELS)
+            paint(masked(mask=b64(wrong)), None, "crop", LIMITS)
 
 
 def test_only_the_masked_part_is_worked_on_and_pasted() -> None:
-    painted = paint(masked(inpaint_full_res=True, inpaint_full_res_padding=4), (128, 128), PIXELS)
+    painted = paint(masked(inpaint_full_res=True, inpaint_full_res_padding=4), (128, 128), "crop", LIMITS)
     region = painted.region
     assert region is not None
     assert (region.right - region.left, region.bottom - region.top) == (40, 40)
     assert (region.left, region.right) == (20, 60)
     assert region.top <= 12
     assert region.bottom >= 44
-    assert read_picture(painted.init, PIXELS).shape == (40, 40, 3)
+    assert read_picture(painted.init, PIXELS).shape == (128, 128, 3)
     whole = region.pasted(np.full((128, 128, 3), 255, np.uint8))
     mask = read_mask(masked().mask or "", PIXELS)
     assert (whole[mask == 0] == grey()[mask == 0]).all()
@@ -361,10 +362,36 @@ def test_units_follow_the_masked_part(offers: list[Offered]) -> None:
     ]
     asked = understood(offers, **fields, width=64, height=64, alwayson_scripts={"controlnet": {"args": args}})
     assert asked.region is not None
-    shape = read_picture(asked.request.init or "", PIXELS).shape
-    assert shape != (64, 64, 3)
-    for unit in asked.request.controls:
-        assert read_picture(unit.image or "", PIXELS).shape == shape
+    seg, canny = asked.request.controls
+    height, width = asked.region.bottom - asked.region.top, asked.region.right - asked.region.left
+    assert 0 < height < 64
+    assert (read_picture(seg.image or "", PIXELS) == asked.region.cut(grey())).all()
+    assert read_picture(seg.image or "", PIXELS).shape == (height, width, 3)
+    assert canny.image == asked.request.init
+
+
+def test_an_inpainting_unit_sees_the_requests_mask(offers: list[Offered]) -> None:
+    fields = masked(inpainting_fill=1).model_dump(exclude_none=True)
+    args = [{"enabled": True, "module": "inpaint_only", "model": "meadow/canny"}]
+    asked = understood(offers, **fields, width=64, height=64, alwayson_scripts={"controlnet": {"args": args}})
+    (unit,) = asked.request.controls
+    assert (unit.kind, unit.image) == ("inpaint", asked.request.init)
+    assert (read_picture(unit.mask or "", PIXELS) == read_picture(asked.request.mask or "", PIXELS)).all()
+
+
+@pytest.mark.parametrize("fields", [{"width": 10**6, "height": 10**6}, {"width": 512}, {"width": -8, "height": 8}])
+def test_sizes_that_cannot_be_are_refused_before_anything_is_made(
+    offers: list[Offered], fields: dict[str, int]
+) -> None:
+    told = masked().model_dump(exclude_none=True) | fields
+    with pytest.raises(HackamoreError, match=r"size|large"):
+        understood(offers, **told)
+
+
+def test_long_texts_are_read_in_bounded_time() -> None:
+    for text in ("Steps: " + "a b " * 50_000, "Steps: 1, " + 'a: "' * 50_000, " [" * 50_000):
+        read_infotext(text)
+        kind_told(text)
 
 
 def test_infotexts_are_read_back() -> None:

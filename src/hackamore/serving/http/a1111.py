@@ -48,7 +48,7 @@ def _generating(
 ) -> None:
     async def make(body: Body, gone: Callable[[], Awaitable[bool]]) -> Generated:
         def submit() -> tuple[Asked, str]:
-            understood = asked(body, offers(), desk.base, settings.limits.source_pixels)
+            understood = asked(body, offers(), desk.base, settings.limits)
             if body.override_settings_restore_afterwards is False and understood.request.base is not None:
                 desk.base = understood.request.base
             return understood, engine.submit(understood.request).id

@@ -127,5 +127,7 @@ def is_off(value: Any, offs: tuple[Any, ...]) -> bool:
 
 def shown(value: Any) -> str:
     """A value in an error: short, and no picture."""
+    if isinstance(value, list | dict):
+        return f"{len(value)} values" if value else "nothing"
     text = str(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

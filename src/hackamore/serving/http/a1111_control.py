@@ -18,6 +18,7 @@ from hackamore.serving.http.a1111_body import Number
 from hackamore.serving.http.a1111_desk import Desk
 from hackamore.serving.http.a1111_modules import (
     AS_IT_IS,
+    INVERT,
     MODULES,
     NONE,
     Module,
@@ -28,7 +29,7 @@ from hackamore.serving.http.a1111_modules import (
 )
 from hackamore.serving.http.a1111_names import Offered, kind_of, kind_told
 from hackamore.serving.http.a1111_paint import read_mask
-from hackamore.serving.http.a1111_units import LEAST_RESOLUTION
+from hackamore.serving.http.a1111_unit import LEAST_RESOLUTION
 from hackamore.serving.pictures import read_picture
 from hackamore.serving.settings import ServeSettings
 
@@ -125,7 +126,7 @@ def _types(controls: list[Offered]) -> dict[str, Any]:
         told[tag] = {
             "module_list": [NONE, *modules],
             "model_list": ["None", *titles],
-            "default_option": modules[0] if modules else NONE,
+            "default_option": next((name for name in modules if name != INVERT), NONE),
             "default_model": titles[0] if titles else "None",
         }
     return told
@@ -151,7 +152,7 @@ def _detect(body: Detect, settings: ServeSettings) -> dict[str, Any]:
         if module.kind == "inpaint":
             mask = read_mask(body.controlnet_masks[number], pixels, f"mask {number}")
             told = {**told, "mask": mask[..., None].repeat(3, axis=2)}
-        hint, people = _hint(module, picture, _size(module, picture, body.controlnet_processor_res), told)
+        hint, people = _hint(module, picture, _size(module, picture, body.controlnet_processor_res, pixels), told)
         images.append(_encoded(hint))
         poses += [] if people is None else to_openpose([people])
     reply: dict[str, Any] = {"images": images, "info": "Success", "hackamore": {"notices": list(notices)}}
@@ -167,7 +168,7 @@ def _hint(module: Module, picture: Picture, size: Size | None, told: dict[str, A
     return hinted.picture, hinted.people
 
 
-def _size(module: Module, picture: Picture, resolution: float) -> Size | None:
+def _size(module: Module, picture: Picture, resolution: float, most_pixels: int) -> Size | None:
     """The hint's: the shorter side is the resolution, where the preprocessor works at one."""
     if module.kind in ("none", "invert", "inpaint", "recolor") or resolution == 0:
         return None
@@ -175,9 +176,11 @@ def _size(module: Module, picture: Picture, resolution: float) -> Size | None:
         resolution = RESOLUTION  # as the extension takes it
     height, width = picture.shape[:2]
     factor = resolution / min(width, height)
-    if max(width, height) * factor > 8 * MOST_RESOLUTION:
-        raise HackamoreError("the picture is too long and thin", received=f"{width}×{height}")
-    return max(8, round(width * factor)), max(8, round(height * factor))
+    size = max(8, round(width * factor)), max(8, round(height * factor))
+    if size[0] * size[1] > most_pixels:
+        received, expected = f"{size[0]}×{size[1]}", f"at most {most_pixels:,} pixels"
+        raise HackamoreError("the hint is too large", received=received, expected=expected, remedy="a lower resolution")
+    return size
 
 
 def _render(poses: list[dict[str, Any]], settings: ServeSettings) -> dict[str, Any]:

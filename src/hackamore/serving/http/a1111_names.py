@@ -9,6 +9,8 @@ from typing import Any
 
 from hackamore.core.errors import HackamoreError, unknown_name
 
+LONGEST = 300
+"""Characters of a name that are read."""
 _HASH = re.compile(r"\s*\[[0-9a-fA-F]{6,64}\]\s*$")
 _FILE = re.compile(r"\.(safetensors|ckpt|pth|pt|bin)$", re.IGNORECASE)
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -75,7 +77,7 @@ def _digest(told: Any) -> str | None:
 
 def plain(name: str) -> str:
     """A model's name without the hash, the folder's separator turned and the file's ending cut."""
-    return _FILE.sub("", _HASH.sub("", name.strip())).replace("\\", "/")
+    return _FILE.sub("", _HASH.sub("", name.strip()[:LONGEST])).replace("\\", "/")
 
 
 def kind_told(name: str) -> str | None:
@@ -92,7 +94,7 @@ def base_named(name: str, all_offers: Sequence[Offered]) -> Offered:
     bases = [one for one in all_offers if one.is_base]
     found = _by_name(name, bases)
     if found is None:
-        digits = name.strip().lower()
+        digits = name.strip()[:LONGEST].lower()
         hashed = [one for one in bases if one.sha256 and len(digits) >= 8 and one.sha256.startswith(digits)]
         if not hashed:
             raise unknown_name("model", name[:200], [one.title for one in bases])

@@ -15,9 +15,12 @@ from hackamore.core.recipe import embed
 from hackamore.sampling.inpaint import FEATHER, paste
 from hackamore.serving.http.a1111_body import ImageBody
 from hackamore.serving.pictures import decoded, read_picture
+from hackamore.serving.settings import Limits
 
 FILL, ORIGINAL, NOISE = 0, 1, 2
 USUAL_BLUR = 4
+LARGER = 8
+"""How many times larger than a picture that is made one may be of which a part is painted anew."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Region:
     def cut(self, picture: Picture) -> Picture:
         """That part of a picture of the original's size."""
         return np.ascontiguousarray(picture[self.top : self.bottom, self.left : self.right])
+
+    def cut_mask(self, mask: Picture) -> Picture:
+        """That part of a mask H×W of any size, as a picture."""
+        size = self.original.shape[1], self.original.shape[0]
+        return grey(self.cut(_binary(resize(mask, size, "stretch"))))
 
     def pasted(self, made: Picture) -> Picture:
         """The original with ``made`` in this part, where the mask is white."""
@@ -53,15 +61,15 @@ class Painted:
     notices: tuple[str, ...]
 
 
-def paint(body: ImageBody, size: Size | None, most_pixels: int) -> Painted:
-    """What a request with a mask begins from; ``size`` is the finished picture's.
+def paint(body: ImageBody, size: Size | None, resizing: str, limits: Limits) -> Painted:
+    """What a request with a mask begins from; ``size`` is the finished picture's, ``resizing`` how it is come by.
 
     Raises :class:`HackamoreError` for masks that hide nothing or have another shape, and for fills not done here.
     """
     assert body.init_images
     assert body.mask
-    picture = read_picture(body.init_images[0], most_pixels, "the start picture")
-    mask = read_mask(body.mask, most_pixels)
+    picture = read_picture(body.init_images[0], limits.source_pixels, "the start picture")
+    mask = read_mask(body.mask, limits.source_pixels)
     if mask.shape != picture.shape[:2]:
         mask = _fitted(mask, (picture.shape[1], picture.shape[0]))
     if body.inpainting_mask_invert:
@@ -80,11 +88,14 @@ def paint(body: ImageBody, size: Size | None, most_pixels: int) -> Painted:
         )
     region = None
     if body.inpaint_full_res in (None, True, 1):
+        _check_room(picture, limits)
         region = _region(picture, mask, size, body.inpaint_full_res_padding or 0)
-        picture, mask = region.cut(picture), region.cut(mask)
+        picture, mask, resizing = region.cut(picture), region.cut(mask), "stretch"
+    size = size or _smaller(picture, limits.pixels)
+    picture, mask = resize(picture, size, resizing), _binary(resize(mask, size, resizing))
     if fill == FILL:
         picture = filled(picture, mask)
-    return Painted(embed(picture), embed(_grey(mask)), region, notices)
+    return Painted(embed(picture), embed(grey(mask)), region, notices)
 
 
 def read_mask(text: str, most_pixels: int, name: str = "the mask") -> Picture:
@@ -94,8 +105,8 @@ def read_mask(text: str, most_pixels: int, name: str = "the mask") -> Picture:
         if file.has_transparency_data:
             opacity = np.asarray(file.convert("RGBA").getchannel("A"))
             if opacity.min() < 255:
-                return np.where(opacity >= 128, np.uint8(255), np.uint8(0))
-    return np.where(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) >= 128, np.uint8(255), np.uint8(0))
+                return _binary(opacity)
+    return _binary(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8))
 
 
 def filled(picture: Picture, mask: Picture) -> Picture:
@@ -121,6 +132,29 @@ def _spread(
     return np.asarray(values + (1 - known[..., None]) * grown, np.float32)
 
 
+def _check_room(picture: Picture, limits: Limits) -> None:
+    """Raise for a picture that is too large to be answered whole."""
+    height, width = picture.shape[:2]
+    if width * height > LARGER * limits.pixels:
+        raise HackamoreError(
+            "the start picture is too large to have a part of it pasted back",
+            received=f"{width}×{height}",
+            expected=f"at most {LARGER * limits.pixels:,} pixels",
+            remedy="inpaint_full_res: false",
+        )
+
+
+def _smaller(picture: Picture, most_pixels: int) -> Size:
+    """The picture's own size, or one of its shape that is not too large to be made."""
+    height, width = picture.shape[:2]
+    factor = min(1.0, (most_pixels / (width * height)) ** 0.5)
+    return max(8, int(width * factor)), max(8, int(height * factor))
+
+
+def _binary(mask: Picture) -> Picture:
+    return np.where(mask >= 128, np.uint8(255), np.uint8(0))
+
+
 def _fitted(mask: Picture, size: Size) -> Picture:
     height, width = mask.shape[:2]
     if abs(width * size[1] - height * size[0]) > 0.01 * width * size[1] + max(width, size[0]):
@@ -129,14 +163,14 @@ def _fitted(mask: Picture, size: Size) -> Picture:
             received=f"{width}×{height}",
             expected=f"{size[0]}×{size[1]}, or the same aspect ratio",
         )
-    return np.where(resize(mask, size, "stretch") >= 128, np.uint8(255), np.uint8(0))
+    return _binary(resize(mask, size, "stretch"))
 
 
 def _blurred(mask: Picture, blur: float) -> tuple[Picture, tuple[str, ...]]:
     """The mask with its corners rounded as by the WebUI's blur; how wide the new picture fades in is ours."""
     if blur > 0:
         rounded = cv2.GaussianBlur(mask, (0, 0), blur)
-        mask = np.where(rounded >= 128, np.uint8(255), np.uint8(0)) if (rounded >= 128).any() else mask
+        mask = _binary(np.asarray(rounded, np.uint8)) if (rounded >= 128).any() else mask
     if blur == USUAL_BLUR:
         return mask, ()
     return mask, (f"mask_blur rounds the mask; the new picture fades in over {FEATHER} pixels inside its edge",)
@@ -161,5 +195,6 @@ def _grown(low: int, high: int, length: int, room: int) -> tuple[int, int]:
     return low, low + length
 
 
-def _grey(mask: Picture) -> Picture:
+def grey(mask: Picture) -> Picture:
+    """A mask H×W as a picture."""
     return np.repeat(mask[..., None], 3, axis=2)

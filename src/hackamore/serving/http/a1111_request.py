@@ -13,8 +13,10 @@ from hackamore.serving.http.a1111_body import Body, ImageBody, refuse_settings, 
 from hackamore.serving.http.a1111_names import Offered, base_named
 from hackamore.serving.http.a1111_paint import Painted, Region, paint
 from hackamore.serving.http.a1111_samplers import SAMPLERS, sampler_named
-from hackamore.serving.http.a1111_units import Surroundings, UnitAsked, units_asked
+from hackamore.serving.http.a1111_unit import Surroundings
+from hackamore.serving.http.a1111_units import UnitAsked, units_asked
 from hackamore.serving.request import Request
+from hackamore.serving.settings import Limits
 
 STEPS = 20
 STRENGTH = 0.75
@@ -40,7 +42,7 @@ class Asked:
     send: bool = True
 
 
-def asked(body: Body, offers: list[Offered], base: str, most_pixels: int) -> Asked:
+def asked(body: Body, offers: list[Offered], base: str, limits: Limits) -> Asked:
     """The request that a body means; ``base`` is the one that is chosen where the body names none.
 
     Raises :class:`HackamoreError` for everything that would be left out or done in another way.
@@ -52,11 +54,11 @@ def asked(body: Body, offers: list[Offered], base: str, most_pixels: int) -> Ask
         base = base_named(str(checkpoint), offers).name
     label, scheduler = sampler_named(body.sampler_name or body.sampler_index or "Euler", body.scheduler)
     noise = _eta(label, body.eta)
-    size = _size(body)
-    begun = _begun(body, size, most_pixels) if isinstance(body, ImageBody) else {}
+    size = _size(body, limits)
+    begun = _begun(body, size, limits) if isinstance(body, ImageBody) else {}
     painted: Painted | None = begun.pop("painted", None)
     around = Surroundings(
-        offers, base, most_pixels, size, begun.get("init"), begun.get("mask"), painted.region if painted else None
+        offers, base, limits, size, begun.get("init"), begun.get("mask"), painted.region if painted else None
     )
     units = _units(body.alwayson_scripts or {}, around)
     count = (body.batch_size or 1) * (body.n_iter or 1)
@@ -89,12 +91,15 @@ def asked(body: Body, offers: list[Offered], base: str, most_pixels: int) -> Ask
     )
 
 
-def _size(body: Body) -> Size | None:
+def _size(body: Body, limits: Limits) -> Size | None:
     if body.width is None and body.height is None:
         return None
     if body.width is None or body.height is None or min(body.width, body.height) < 1:
         received = f"{body.width}×{body.height}"
         raise HackamoreError("the size is not whole", received=received, expected="width and height, above 0")
+    if body.width * body.height > limits.pixels:
+        received, expected = f"{body.width}×{body.height}", f"at most {limits.pixels:,} pixels"
+        raise HackamoreError("the picture is too large", received=received, expected=expected)
     return body.width, body.height
 
 
@@ -108,7 +113,7 @@ def _eta(label: str, eta: float | None) -> tuple[str, ...]:
     raise HackamoreError(f"the eta of {label} is not done by this server", received=eta, expected=f"{usual:g}")
 
 
-def _begun(body: ImageBody, size: Size | None, most_pixels: int) -> dict[str, Any]:
+def _begun(body: ImageBody, size: Size | None, limits: Limits) -> dict[str, Any]:
     """The parts of a request that tell what it begins from."""
     pictures = body.init_images or []
     if len(pictures) != 1:
@@ -127,12 +132,12 @@ def _begun(body: ImageBody, size: Size | None, most_pixels: int) -> dict[str, An
         raise HackamoreError("denoising_strength is out of range", received=strength, expected=expected)
     if not body.mask:
         return {"init": pictures[0], "strength": strength, "resize": resizing}
-    painted = paint(body, size, most_pixels)
+    painted = paint(body, size, resizing, limits)
     return {
         "init": painted.init,
         "mask": painted.mask,
         "strength": strength,
-        "resize": resizing if painted.region is None else "stretch",
+        "resize": resizing,
         "painted": painted,
     }
 

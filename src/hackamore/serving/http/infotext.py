@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-LONGEST = 100_000
+LONGEST = 40_000
 """Characters that are read."""
-_PAIR = re.compile(r'\s*(\w[\w \-/]*):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+_PAIR = re.compile(
+    r'(\w[\w \-/]{0,60}):\s?("(?:\\.|[^\\"]){0,2000}"|[^,]{0,2000})(?:,|$)'
+)  # bounded: texts are anybody's
 _NEGATIVE = "Negative prompt:"
 
 
