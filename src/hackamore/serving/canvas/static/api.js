@@ -81,8 +81,8 @@ export function createApi({ root, store, t, tell, askToken }) {
     remove: (id) => ask("DELETE", `v1/jobs/${part(id)}`),
     load: (name) => ask("POST", `v1/models/${part(name)}/load`),
     unload: (name) => ask("POST", `v1/models/${part(name)}/unload`),
-    annotate: (kind, image, parameters = {}, more = {}) =>
-      ask("POST", "v1/annotate", { kind, ...(image && { image }), parameters, ...more }, { signal: more.signal }),
+    annotate: (kind, image, parameters = {}, { signal, ...more } = {}) =>
+      ask("POST", "v1/annotate", { kind, ...(image && { image }), parameters, ...more }, { signal }),
     imageUrl: (id, k = 0, format) => at(`v1/jobs/${part(id)}/images/${k}${format ? `?format=${format}` : ""}`),
     hintUrl: (id, k = 0) => at(`v1/jobs/${part(id)}/hints/${k}`),
     recipe: (id, k = 0) => ask("GET", `v1/jobs/${part(id)}/images/${k}?format=recipe`),

@@ -6,7 +6,7 @@ import { createParameters } from "./parameters.js";
 const PAUSE = 150; // milliseconds after a handle is let go
 
 // A card for an annotator {kind, parameters}. `acts`: {photo(), size(), changed(), pin(reading), remove(reading),
-// edit(people)}. Answers {element, kind, refresh(), request(), hint, state(), restore(state), ready()}.
+// edit(people)}. Answers {element, kind, hint, refresh(), request(), state(), restore(state), settled()}.
 export function createReading(app, annotator, acts) {
   const { t } = app;
   const { kind } = annotator;
@@ -24,7 +24,9 @@ export function createReading(app, annotator, acts) {
   const element = h("article", { class: "ph-reading", "data-kind": kind, "aria-label": title },
     h("div", { class: "ph-head" }, h("strong", {}, title), busy, remove),
     h("div", { class: "ph-hint-frame" }, picture), trouble, notices, settings, h("div", { class: "ph-row" }, pin, edit));
-  const reading = { element, kind, hint: null, refresh, request, state, restore, settled };
+  const reading = { element, kind, hint: null, refresh, request, settled: () => open };
+  reading.state = () => ({ kind, parameters: parameters.value() });
+  reading.restore = (told) => parameters.set(told.parameters);
   let people = null;
   let turn = 0;
   let timer = null;
@@ -87,9 +89,6 @@ export function createReading(app, annotator, acts) {
     return { kind, image: acts.photo().image, ...(Object.keys(given).length && { parameters: given }) };
   }
 
-  const state = () => ({ kind, parameters: parameters.value() });
-  const restore = (told) => parameters.set(told.parameters);
-  const settled = () => open;
   return reading;
 }
 

@@ -23,7 +23,7 @@ export function create(app) {
   const frame = h("div", { class: "ph-frame" }, picture, ask);
   const away = tool("away", t("photo.away"), () => put(null));
   const bar = h("div", { class: "un-tools", role: "toolbar", "aria-label": t("photo.tools") },
-    tool("choose", t("photo.choose"), () => file.click()), tool("camera", t("photo.camera"), camera), away, file);
+    tool("choose", t("photo.choose"), () => file.click()), tool("camera", t("photo.camera"), () => camera()), away, file);
   const chips = h("div", { class: "ph-chips", role: "group", "aria-label": t("photo.kinds") });
   const others = h("div", { class: "ph-chips", role: "group", "aria-label": t("photo.others") });
   const otherKinds = h("details", { class: "hm-more" }, h("summary", {}, t("photo.others")), h("p", { class: "un-quiet" }, t("photo.others.why")), others);
@@ -132,8 +132,7 @@ export function create(app) {
     }
   }
 
-  const longest = () => Math.max(1024, 2 * Math.max(...app.settings.size()));
-  const opened = (one) => taken(() => readPhoto(one, longest()));
+  const opened = (one) => taken(() => readPhoto(one, Math.max(1024, 2 * Math.max(...app.settings.size()))));
   const camera = () => taken(() => takePhoto(t));
 
   function chosen() {

@@ -20,7 +20,7 @@ export function create(app) {
   const trouble = h("p", { hidden: true });
   const closed = h("div", { class: "po-closed", role: "note", hidden: true });
   const said = h("p", { class: "po-said", "aria-live": "polite" });
-  const button = (act, done, shape) => h("button", { class: "hm-button", type: "button", "data-act": act, onclick: done }, shape && icon(shape), t(`pose.${act}`));
+  const button = (act, done, shape) => h("button", { class: "hm-button small", type: "button", "data-act": act, onclick: done }, shape && icon(shape), t(`pose.${act}`));
   const tools = {
     mirror: () => change(mirrored),
     smaller: () => change((person) => turned(person, 1 / 1.1, 0, middle(person))),
@@ -39,7 +39,7 @@ export function create(app) {
   const about = h("div", { class: "po-row" }, h("span", { class: "hm-select" }, joints, icon("chevron")),
     h("label", { class: "hm-switch", title: t("pose.follow.why") }, followed, h("span", { class: "hm-label" }, t("pose.follow"))));
   const exchange = h("div", { class: "po-row" }, button("open", () => file.click()), button("paste", pasted), button("copy", copied), button("save", saved, "down"), file);
-  const desk = h("div", { class: "po-desk" }, editor.element, said, about, exchange, trouble, h("p", { class: "un-quiet", id: "po-how" }, t("pose.how")));
+  const desk = h("div", { class: "po-desk" }, h("div", { class: "po-holder" }, editor.element, said), about, exchange, trouble, h("p", { class: "un-quiet", id: "po-how" }, t("pose.how")));
   const element = h("section", { class: "po-tab", ondragover: (event) => event.preventDefault(), ondrop: dropped }, bar, h("div", { class: "po-main" }, closed, desk));
   const open = () => offers(app.info, app.base().name, "pose");
 
@@ -77,6 +77,7 @@ export function create(app) {
     joints.value = String(joint);
     const who = people.length > 1 ? t("pose.said.person", { number: chosen + 1, count: people.length }) : "";
     const text = person ? [who, joint >= 0 && name(joint)].filter(Boolean).join(" · ") : t("pose.said.nobody");
+    said.classList.toggle("empty", !text);
     if (said.textContent !== text) said.textContent = text;
   }
 
