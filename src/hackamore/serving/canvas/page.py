@@ -23,11 +23,10 @@ import(new URL("canvas/app.js", document.baseURI)).then((app) => app.boot(holder
 """
 HEAD = """
 <link rel="icon" type="image/svg+xml" href="canvas/icon.svg">
-<link rel="stylesheet" href="canvas/style.css">
-<link rel="modulepreload" href="canvas/app.js">
 <meta name="color-scheme" content="light dark">
 """
-STYLES = ("style.css", "paint.css", "units.css")
+FIRST_STYLE = "style.css"
+ICON = "icon.svg"
 
 
 def mount(app: FastAPI, settings: ServeSettings, engine: Engine, models: Models) -> FastAPI:
@@ -64,14 +63,21 @@ def _blocks(gradio: Any) -> Any:
 
 
 def _head() -> str:
-    """What the page's head loads, all of it from here; styles that other parts of the canvas bring come after ours."""
-    shipped = page_files()
-    links = [f'<link rel="stylesheet" href="canvas/{name}">' for name in STYLES[1:] if name in shipped]
+    """What the page's head loads, all of it from here; every module at once, so that none waits for another's turn."""
+    names = list(page_files())
+    first = sorted((name for name in names if name.endswith(".css")), key=lambda name: name != FIRST_STYLE)
+    links = [f'<link rel="stylesheet" href="canvas/{name}">' for name in first]
+    links += [f'<link rel="modulepreload" href="canvas/{name}">' for name in names if name.endswith(".js")]
     return HEAD + "\n".join(links)
 
 
 def _serve_files(app: FastAPI) -> None:
     files = page_files()
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def icon(request: Request) -> Response:
+        """The sign in a browser's tab, which some ask for by its old name."""
+        return canvas_file(ICON, request)
 
     @app.get("/canvas/{name:path}", include_in_schema=False)
     def canvas_file(name: str, request: Request) -> Response:

@@ -99,12 +99,16 @@ async function part(app, path, give) {
   }
 }
 
+const pathOf = (name) => (PAGES.has(name) ? `./${name}.js` : `./tabs/${name}.js`);
+
 async function build(app, frame) {
+  // all are asked for at once; one that fails is told of when its turn comes
+  for (const path of ["./settings.js", "./units.js", "./live.js", ...TABS.map(pathOf)]) import(path).catch(() => null);
   app.settings = await part(app, "./settings.js", (module) => module.create(app));
   app.units = await part(app, "./units.js", (module) => module.create(app));
   app.live = await part(app, "./live.js", (module) => module.create(app));
   for (const name of TABS) {
-    const tab = await part(app, PAGES.has(name) ? `./${name}.js` : `./tabs/${name}.js`, (module) => module.create(app));
+    const tab = await part(app, pathOf(name), (module) => module.create(app));
     if (tab) app.tabs[name] = tab;
   }
   app.gallery = app.tabs.gallery;
