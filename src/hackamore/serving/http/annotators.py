@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from hackamore.annotators.annotator import Annotator
 from hackamore.annotators.catalog import ANNOTATORS, annotator_class, make_annotator
 from hackamore.annotators.pose import PeopleAnnotator
 from hackamore.core.errors import HackamoreError
 from hackamore.core.palette import COLOURS
 from hackamore.serving.http.replies import AnnotatorReply, ParameterReply
+from hackamore.serving.parameters import check_usable, open_parameters
 
-CLOSED = frozenset({"weights", "download"})
-"""Parameters that name files, folders or downloads."""
 SIDE = 64
+"""Pixels of the picture that each is tried on."""
 TYPES: dict[str, Any] = {"boolean": "boolean", "integer": "integer", "number": "number", "string": "text"}
-
-
-def open_parameters(chosen: type[Annotator]) -> list[str]:
-    """Names of the parameters that a client may tell."""
-    return [
-        name
-        for name, field in chosen.model_fields.items()
-        if name not in CLOSED and Path not in (field.annotation, *get_args(field.annotation))
-    ]
 
 
 class Listing:
@@ -63,17 +52,16 @@ def described(kind: str) -> AnnotatorReply:
 
 def why_not(kind: str) -> str | None:
     """Why an annotator does not work here for clients; None where it does. It is tried on a small picture."""
-    chosen = annotator_class(kind)
-    needed = [name for name, field in chosen.model_fields.items() if field.is_required()]
     if kind == "pose_json":
         return None
-    if needed:
-        return f"it needs {' and '.join(needed)}, which clients cannot tell"
+    if kind == "inpaint":
+        return "it hides what a mask says: a unit of this kind takes one"
     picture = np.repeat(np.repeat(COLOURS[[[0], [4]]], SIDE // 2, 0), SIDE, 1)
     try:
+        check_usable(kind, given=False)
         make_annotator(kind)(picture)
     except HackamoreError as error:
-        return error.what
+        return str(error.received) if error.what.endswith("on this server") else error.what
     except ImportError as error:
         return f"it needs the package {error.name}"
     return None

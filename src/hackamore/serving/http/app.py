@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from hackamore.serving.http import a1111, health, metrics, openai, v1
+from hackamore.serving.http.docs import add_docs
 from hackamore.serving.http.errors import handle_errors
 from hackamore.serving.http.guard import guard
 from hackamore.serving.http.logs import say_over
@@ -43,8 +44,8 @@ def make_app(settings: ServeSettings, engine: Engine, models: Models) -> FastAPI
         description=DESCRIPTION,
         openapi_tags=TAGS,
         responses=errors(*ALWAYS),
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
     )
     counted = metrics.Metrics(engine, models)
     engine.listen(lambda event: counted.job(event.job))
@@ -56,6 +57,7 @@ def make_app(settings: ServeSettings, engine: Engine, models: Models) -> FastAPI
     app.include_router(metrics.router(counted))
     for routes in (v1, a1111, openai):
         app.include_router(routes.router(engine, models, settings))
+    add_docs(app)
     close(app)
     if settings.canvas:
         from hackamore.serving.canvas.page import mount

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from hackamore.core.errors import HackamoreError
+
 if TYPE_CHECKING:
     from hackamore.serving.engine import Engine
 
@@ -36,8 +38,11 @@ def router(engine: Engine) -> APIRouter:
     )
     def health(response: Response) -> Health:
         """200 while a worker runs, else 503."""
-        counts = engine.counts()
         run = list(engine.workers().values())
+        try:
+            counts = engine.counts()
+        except HackamoreError:  # it has stopped, or its disk has failed
+            counts, run = {}, []
         response.status_code = 200 if any(run) else 503
         return Health(
             status="ok" if run and all(run) else "degraded" if any(run) else "stopped",

@@ -15,9 +15,10 @@ from hackamore.annotators.hinting import Hinted, hint_for
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, Size, png, resize
 from hackamore.core.skeleton import People, to_openpose
-from hackamore.serving.http.annotators import Listing, open_parameters
+from hackamore.serving.http.annotators import Listing
 from hackamore.serving.http.errors import Refused
 from hackamore.serving.http.replies import AnnotateReply, AnnotateRequest, AnnotatorReply, errors
+from hackamore.serving.parameters import check_parameters, check_usable
 from hackamore.serving.pictures import read_people, read_picture
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def router(settings: ServeSettings) -> APIRouter:
 
 def hint(request: AnnotateRequest, limits: Limits) -> AnnotateReply:
     """The hint that is asked for; raises :class:`HackamoreError` for what cannot be done."""
+    annotator_class(request.kind)
     check_parameters(request.kind, request.parameters)
+    check_usable(request.kind, bool(request.hint) or request.people is not None)
     if request.size is not None:
         _check_size(request.size, limits)
     if (request.image is None) == (request.people is None):
@@ -74,15 +77,6 @@ def hint(request: AnnotateRequest, limits: Limits) -> AnnotateReply:
             notices = [f"the picture was scaled to {size[0]}×{size[1]}"]
     made = hint_for(request.kind, source, size=size, mode=request.resize, given=request.hint, **request.parameters)
     return _reply(made, notices)
-
-
-def check_parameters(kind: str, told: dict[str, Any]) -> None:
-    """Raise :class:`HackamoreError` for an unknown annotator, and for parameters that name files of the server."""
-    known = open_parameters(annotator_class(kind))
-    if closed := [name for name in told if name not in known]:
-        raise HackamoreError(
-            f"annotator {kind} takes no {closed[0]} from clients", expected=", ".join(known) or "no parameters"
-        )
 
 
 def _check_size(size: Size, limits: Limits) -> None:
