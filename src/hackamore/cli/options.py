@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hackamore.controls.spec import ControlSpec
 from hackamore.core.errors import HackamoreError
 
 LONGEST_NAME = 200
@@ -16,16 +16,6 @@ LONGEST_NAME = 200
 UNIT_KEYS = (
     "scale", "start", "end", "schedule", "mask", "model", "hint", "resize", "mode", "weights", "prompt", "type",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ControlSpec:
-    """One ``--control``: the kind, the picture, what the unit is told, and the annotator's parameters."""
-
-    kind: str
-    image: Path
-    unit: dict[str, Any] = field(default_factory=dict)
-    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def parse_size(text: str) -> tuple[int, int]:

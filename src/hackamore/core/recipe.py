@@ -171,12 +171,17 @@ class Recipe(_Part):
 
 def save_png(picture: Picture, recipe: Recipe | None, path: Path | str) -> None:
     """Write a PNG that holds its Recipe, whole or not at all; the same picture and Recipe give the same bytes."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(png_with(picture, recipe))
+
+
+def png_with(picture: Picture, recipe: Recipe | None) -> bytes:
+    """What :func:`save_png` writes."""
     info = PngImagePlugin.PngInfo()
     if recipe is not None:
         info.add_text("parameters", recipe.parameters())
         info.add_itxt(CHUNK, recipe.model_dump_json())
-    with written_whole(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG", pnginfo=info)
+    return png(picture, pnginfo=info)
 
 
 def read_recipe(path: Path | str) -> Recipe:

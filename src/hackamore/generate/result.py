@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hackamore.controls.recorded import embed_mask, record
 from hackamore.core.image import Picture, from_hint
-from hackamore.core.recipe import Recipe, UpscaleRecipe, embed, machine, save_png
+from hackamore.core.recipe import Recipe, UpscaleRecipe, embed, machine, png_with, save_png
 from hackamore.generate.plan import Plan, multiple_of
 from hackamore.sampling.loop import Step
 
@@ -52,6 +52,10 @@ class Image:
     def save(self, path: Path | str) -> None:
         """Write a PNG with the Recipe inside, whole or not at all."""
         save_png(self.pixels, self.recipe, path)
+
+    def png(self) -> bytes:
+        """The same PNG as bytes."""
+        return png_with(self.pixels, self.recipe)
 
 
 @dataclass(frozen=True)

@@ -72,14 +72,15 @@ def _sample(shares: Sequence[Share], failed: dict[int, Exception]) -> None:
         except Exception as error:  # as above
             failed[id(share.generation)] = error
     for group in lengths.values():
+        broken = None
         try:
             sample_together(group)
         except Exception as error:  # as above
-            if len(group) > 1:
-                for share in group:
-                    _sample([share] if share.stopped is None else [], failed)
-            else:
-                failed[id(group[0].generation)] = error
-        for share in group:
-            if share.stopped is not None:
-                failed[id(share.generation)] = share.stopped
+            broken = error.with_traceback(None)  # which would keep the batch's tensors
+        again = [share for share in group if share.stopped is None] if broken else []
+        if len(group) == 1 and broken:
+            failed[id(group[0].generation)] = broken
+        elif len(group) > 1:
+            for share in again:
+                _sample([share], failed)
+        failed |= {id(share.generation): share.stopped for share in group if share.stopped is not None}

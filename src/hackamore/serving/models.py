@@ -88,9 +88,18 @@ class Models:
         here = self.shelf.has(("base", known.name, self._place(None)))
         return self.base(known.name) if here is None and known.path in BASES else here
 
-    def loaded_control(self, name: str, base_name: str, device: str | None = None) -> Any | None:
+    def ready_control(self, name: str, base_name: str) -> Any | None:
+        """The control called ``name`` where asking it is cheap: it is here already, or comes with the package."""
+        from hackamore.controls.catalog import ALONE, embedded
+
+        known = self.known.control(name, base_name)
+        if known.path in ALONE or known.path in embedded():
+            return self.control(name, base_name)
+        return self.loaded_control(known)
+
+    def loaded_control(self, known: Known) -> Any | None:
         """A control that is here already, else None."""
-        shared = self.shelf.has(("control", name, base_name, self._place(device)))
+        shared = self.shelf.has(_key(known, self._place(None)))
         return None if shared is None else shared.control
 
     def offers(self) -> list[dict[str, Any]]:

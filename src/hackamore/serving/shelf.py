@@ -16,6 +16,10 @@ from hackamore.core.errors import HackamoreError, WorkFailed
 MIB = 2**20
 
 
+class NoRoom(WorkFailed):
+    """It would fit by itself, but not beside what is in use."""
+
+
 @dataclass
 class Loaded:
     """Something on the shelf. ``needs``: what it stands on, which stays as long as it does."""
@@ -144,7 +148,7 @@ class Shelf:
                 received=f"{needed:.0f} MiB with what it stands on",
                 expected=f"at most {limit} MiB, the server's memory_mib",
             )
-        raise WorkFailed(
+        raise NoRoom(
             f"there is no room for {newest.name} beside what is in use",
             received=f"{needed:.0f} MiB with what it stands on",
             expected=f"{limit} MiB for all models, the server's memory_mib",
