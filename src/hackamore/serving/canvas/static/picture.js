@@ -12,7 +12,7 @@ export function createPicture(app, act) {
   const trouble = h("p", { class: "lv-trouble", hidden: true });
   const button = (name, done, kind = "") => h("button", { class: `hm-button small ${kind}`, type: "button", "data-act": name, onclick: done }, t(`live.${name}`));
   const on = h("input", { type: "checkbox", role: "switch", id: "hm-live", checked: true, onchange: () => act.toggle(on.checked) });
-  const figure = h("span", { class: "lv-figure", hidden: true, title: t("live.follows.title") });
+  const figure = h("span", { class: "lv-figure", hidden: true });
   const stop = button("stop", act.stop);
   const again = button("again", act.again, "primary");
   const keep = button("keep", act.keep);
@@ -61,8 +61,10 @@ export function createPicture(app, act) {
   function follows(units) {
     const told = Object.entries(units?.find((unit) => unit.fidelity)?.fidelity ?? {})[0];
     figure.hidden = !told;
-    if (told) figure.textContent = t("live.follows", { name: told[0], value: Number(told[1]).toFixed(2) });
-    figure.dataset.value = told ? told[1] : "";
+    if (!told) return;
+    figure.textContent = t("live.follows", { value: Number(told[1]).toFixed(2) });
+    figure.title = t("live.follows.title", { name: told[0] });
+    figure.dataset.value = told[1];
   }
 
   function fail(error) {

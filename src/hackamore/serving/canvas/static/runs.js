@@ -14,7 +14,7 @@ const GIVEN_UP = new Set(["failed", "stopped"]);
 // `store(frame)` keeps it; both are called for every picture that arrives, `place` only while nothing newer is shown.
 export function createRuns(app, picture, { known, place, store }) {
   const { t, api } = app;
-  const is = { on: true, dirty: false, ready: false, drawing: false };
+  const is = { on: true, dirty: false, building: false, ready: false, drawing: false };
   let count = 0;
   let building = 0; // requests that were begun to be put together
   let newest = null; // {number, key, request, inputs, began, state}; see UNDER_WAY, "done", GIVEN_UP
@@ -46,6 +46,7 @@ export function createRuns(app, picture, { known, place, store }) {
   async function begin() {
     if (halted()) return plan();
     is.dirty = false;
+    is.building = true;
     const run = { began: performance.now(), state: "sending" };
     const mine = ++building;
     try {
@@ -64,6 +65,8 @@ export function createRuns(app, picture, { known, place, store }) {
       return frame ? settled(run, frame) : await send(run, "preview");
     } catch (error) {
       return broken(newest === run || mine === building ? (newest = run) : run, error);
+    } finally {
+      if (mine === building) is.building = false;
     }
   }
 
@@ -185,7 +188,7 @@ export function createRuns(app, picture, { known, place, store }) {
 
   // Resolves when nothing is under way and nothing waits.
   async function idle() {
-    while (is.dirty || !is.ready || UNDER_WAY.has(newest?.state)) await new Promise((resolve) => setTimeout(resolve, 30));
+    while (is.dirty || is.building || !is.ready || UNDER_WAY.has(newest?.state)) await new Promise((resolve) => setTimeout(resolve, 30));
     return newest?.state ?? "nothing";
   }
 
