@@ -14,7 +14,7 @@ export function createFrame(app, names, pages) {
     ...buttons.values());
   const element = h("div", { class: "hm-app" },
     h("header", { class: "hm-bar" }, brand(), tablist, h("div", { class: "hm-tools" }, languageButton(app), themeButton(app))),
-    h("main", { class: "hm-main", id: "hm-main" }, desk, page));
+    h("div", { class: "hm-main" }, desk, page));
 
   function fill() {
     const drawn = names.filter((name) => !pages.has(name) && app.tabs[name]);
@@ -83,13 +83,13 @@ function tabButton(app, name) {
 function languageButton(app) {
   const other = Object.keys(LANGUAGES).find((one) => one !== app.t.language);
   return h("button", {
-    class: "hm-button quiet", lang: other, "aria-label": LANGUAGES[other],
+    class: "hm-button quiet", lang: other, "aria-label": LANGUAGES[other], title: LANGUAGES[other],
     onclick: () => {
       app.store.set("language", other);
       app.emit("leaving");
       location.reload();
     },
-  }, other === "ko" ? "한국어" : "EN");
+  }, other.toUpperCase());
 }
 
 function themeButton(app) {

@@ -1,0 +1,169 @@
+import json
+import re
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+pytest.importorskip("playwright")
+from playwright.sync_api import expect
+
+TABS = ["paint", "sketch", "pose", "photo", "gallery", "models"]
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SMALL = """() => [...document.querySelectorAll(".hm-button, .hm-tab, select, input[type=number], summary")]
+    .filter((one) => one.checkVisibility())
+    .map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect().height])
+    .filter(([, height]) => height > 0 && height < 39.5)"""
+
+
+def test_every_part_of_the_page_is_there_and_comes_from_this_server_alone(open_page):
+    page = open_page("models")
+    for name in TABS:
+        page.click(f"#hm-tab-{name}")
+        expect(page.locator(f"#hm-panel-{name}")).to_be_visible()
+        expect(page.locator(f"#hm-tab-{name}")).to_have_attribute("aria-selected", "true")
+        assert page.locator("[role=tabpanel]:visible").count() == 1
+    assert page.locator(".hm-toast.error").count() == 0
+    assert page.evaluate("Object.keys(hackamore.tabs)") == TABS
+    page.click("#hm-tab-gallery")
+    page.reload()
+    expect(page.locator("#hm-panel-gallery")).to_be_visible()
+
+
+def test_tabs_turn_by_the_arrow_keys(open_page):
+    page = open_page("gallery")
+    page.focus("#hm-tab-gallery")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#hm-tab-models")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#hm-tab-paint")).to_be_focused()
+    expect(page.locator("#hm-panel-paint")).to_be_visible()
+
+
+def test_dark_and_light_follow_the_system_until_someone_chooses(open_page):
+    page = open_page("models", color_scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    page.emulate_media(color_scheme="light")
+    light = page.evaluate(ground)
+    assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 200 < 600 < sum(map(int, re.findall(r"\d+", light)[:3]))
+    page.get_by_role("button", name="Dark or light").click()
+    assert page.evaluate(ground) == dark
+    page.reload()
+    page.wait_for_selector(".hm-app")
+    assert page.evaluate(ground) == dark
+
+
+def test_korean_for_who_reads_it_and_a_button_for_everyone(open_page):
+    page = open_page("models", locale="ko-KR")
+    expect(page.locator("#hm-tab-paint")).to_have_text("그리기")
+    assert page.evaluate("document.documentElement.lang") == "ko"
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("#hm-tab-paint")).to_have_text("Paint")
+    page.reload()
+    expect(page.locator("#hm-tab-paint")).to_have_text("Paint")
+
+
+def test_a_chip_writes_its_words_another_replaces_them_and_again_takes_them_away(page):
+    page.fill("#hm-prompt", "hills with a river at noon, clear sky")
+    page.locator("#hm-prompt").blur()
+    for chip, prompt in (
+        ("sunset", "hills with a river at sunset, clear sky"),
+        ("winter", "hills with a river at sunset, clear sky, winter"),
+        ("snowfall", "hills with a river at sunset, winter, falling snow"),
+        ("night", "hills with a river at night, winter, falling snow"),
+        ("winter", "hills with a river at night, falling snow"),
+    ):
+        page.click(f"[data-chip={chip}]")
+        expect(page.locator("#hm-prompt")).to_have_value(prompt)
+    pressed = page.locator(".hm-chip[aria-pressed=true]").all_text_contents()
+    assert pressed == ["night", "snowfall"]
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_narrow_screen_needs_no_scrolling_sideways_and_a_finger_hits_what_it_means(open_page, tab):
+    page = open_page(tab, width=390, height=844, has_touch=True, is_mobile=True)
+    assert page.evaluate(SIDEWAYS) <= 0
+    assert page.evaluate(SMALL) == []
+
+
+def test_an_error_stands_in_words_below_the_button_that_caused_it(page):
+    page.evaluate("document.querySelector('#hm-prompt').value = 'a'.repeat(9000)")
+    page.click("#hm-generate")
+    expect(page.locator("#hm-run-error")).to_contain_text("8000")
+    expect(page.locator("#hm-generate")).to_be_enabled()
+
+
+def test_a_server_that_is_gone_is_told_of_in_words(page):
+    page.context.set_offline(True)
+    page.click("#hm-generate")
+    expect(page.locator("#hm-run-error")).to_contain_text("does not answer")
+    page.context.set_offline(False)
+
+
+def test_a_full_queue_is_waited_for(page):
+    answers = []
+
+    def full_once(route):
+        if route.request.method == "POST" and not answers:
+            answers.append(429)
+            body = json.dumps({"error": {"what": "the queue is full"}, "detail": "the queue is full"})
+            return route.fulfill(status=429, headers={"Retry-After": "1"}, content_type="application/json", body=body)
+        return route.continue_()
+
+    page.evaluate("hackamore.show('gallery')")
+    page.route("**/v1/jobs", full_once)
+    page.evaluate("hackamore.api.submit({prompt: 'hills', steps: 1}).then((job) => (window.accepted = job.id))")
+    expect(page.locator(".hm-toast.wait")).to_contain_text("full")
+    page.wait_for_function("window.accepted")
+
+
+def test_a_run_can_be_stopped(page):
+    page.evaluate("hackamore.settings.restore({prompt: 'hills', steps: 100, num: 8, seed: 1})")
+    page.click("#hm-generate")
+    page.click("#hm-stop")
+    expect(page.locator(".hm-state")).to_have_text("Cancelled")
+    expect(page.locator("#hm-generate")).to_be_visible()
+
+
+def test_a_token_is_asked_for_and_kept_for_pictures(open_page, server):
+    page = open_page("models", ready=False)
+
+    def guarded(route):
+        if route.request.headers.get("authorization") == "Bearer open-sesame":
+            return route.continue_()
+        body = json.dumps({"error": {"what": "the token is missing or wrong"}})
+        return route.fulfill(status=401, content_type="application/json", body=body)
+
+    page.route("**/v1/**", guarded)
+    page.reload()
+    page.fill("dialog input", "open-sesame")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hm-panel-models")).to_be_visible()
+    (cookie,) = [one for one in page.context.cookies() if one["name"] == "hackamore_token"]
+    assert (cookie["value"], cookie["sameSite"]) == ("open-sesame", "Strict")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/gradio_api/file=/etc/passwd"),
+        ("GET", "/gradio_api/file/etc/passwd"),
+        ("GET", "/file=/etc/passwd"),
+        ("GET", "/gradio_api/proxy=http://127.0.0.1/"),
+        ("POST", "/gradio_api/upload"),
+        ("POST", "/gradio_api/queue/join"),
+        ("POST", "/gradio_api/run/predict"),
+        ("POST", "/gradio_api/component_server"),
+        ("POST", "/login"),
+        ("GET", "/canvas/../page.py"),
+        ("GET", "/canvas/%2e%2e/page.py"),
+        ("GET", "/canvas//etc/passwd"),
+        ("GET", "/static/%2e%2e/%2e%2e/routes.py"),
+    ],
+)
+def test_no_door_of_gradio_is_open(server, method, path):
+    with pytest.raises(HTTPError) as caught:
+        urlopen(Request(server + path, method=method, data=b"{}" if method == "POST" else None))
+    assert caught.value.code in (404, 405)
+    caught.value.close()
