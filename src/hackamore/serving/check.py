@@ -5,8 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from hackamore.controls.spec import ControlSpec
 from hackamore.core.errors import HackamoreError, unknown_name
-from hackamore.core.image import resize
+from hackamore.core.image import Size, resize
 from hackamore.serving.pictures import read_picture
 from hackamore.serving.request import Request
 from hackamore.serving.settings import Limits
@@ -36,7 +39,7 @@ def check_request(request: Request, models: Models) -> Request:
     check(base, [told.pop("prompt")] * told.pop("num"), **told)
     for unit, spec, name in zip(filled.controls, specs, names, strict=True):
         check_heard(unit, steps_of(base, **told))
-        _check_control(unit.weights, spec, models.ready_control(name, base_name))
+        _check_control(spec, models.ready_control(name, base_name), base, told["size"], filled.num)
     return filled
 
 
@@ -102,15 +105,14 @@ def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def _check_control(weights: Any, spec: Any, control: Any) -> None:
-    """Raise for what a control that is here already does not take."""
-    from hackamore.generate.asked import check_kind, check_options
+def _check_control(spec: ControlSpec, control: Any, base: Any, size: Size, pictures: int) -> None:
+    """Raise for what a control that is here already does not take: its unit is made, on a blank hint."""
+    from hackamore.controls.place import check_unit
+    from hackamore.generate.asked import check_kind, check_options, make_unit
 
     if control is None:
         return
     check_options(spec, control)
     check_kind(spec, control)
-    outputs = getattr(control, "outputs", None)
-    if weights is not None and outputs is not None and len(weights) != outputs:
-        what = f"{len(weights)} layer weights for the control {control.name}"
-        raise HackamoreError(what, expected=f"{outputs}")
+    unit = make_unit(spec, [np.zeros((size[1], size[0], 3), np.uint8)], control, size)
+    check_unit(unit, base, size, pictures)
