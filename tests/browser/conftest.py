@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -46,8 +47,15 @@ def browser() -> Iterator[Any]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running ``hackamore serve`` with Meadow, without a slash at its end."""
     chromium()
-    folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "hackamore.cli.main", "serve", "--port", "0", "--folder", str(folder / "jobs")]
+    with serving(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[str]:
+    """``hackamore serve`` with further options while the block lasts; its address."""
+    places = ["--port", "0", "--folder", str(folder / "jobs")]
+    command = [sys.executable, "-m", "hackamore.cli.main", "serve", *places, *options]
     log = folder / "log.txt"
     with log.open("w") as told:
         process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)

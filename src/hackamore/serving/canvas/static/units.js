@@ -45,10 +45,16 @@ export function create(app) {
   }
 
   async function all(tab = app.tab) {
-    const units = [...(await present(tab)), ...pinned];
+    const units = beside(await present(tab));
     if (tab === app.tab) draw(units);
     sent = units.filter(heard);
     return sent.map((one) => asked(one.source, one.values, known(one)));
+  }
+
+  // A hint that is kept and is the tab's own too is heard once.
+  function beside(present) {
+    const own = new Set(present.filter((one) => one.values.on).map((one) => JSON.stringify(one.source)));
+    return [...present, ...pinned.filter((one) => !own.has(JSON.stringify(one.source)))];
   }
 
   function draw(units) {
@@ -69,7 +75,7 @@ export function create(app) {
     remove(one) {
       pinned = pinned.filter((other) => other !== one);
       cards.delete(one.id);
-      draw(shown.filter((other) => other !== one));
+      refresh();
       app.emit("changed", "units");
     },
     mask: (one) => paintMask(app, one.values.mask, one.thumb),
@@ -94,7 +100,8 @@ export function create(app) {
       app.fail({ words: t("units.full", { count: app.info.limits.units }) }, trouble);
       return false;
     }
-    draw([...shown, added(source, thumb, values)]);
+    added(source, thumb, values);
+    refresh();
     app.toast(t("units.pinned.now"), "good");
     app.emit("changed", "units");
     return true;
@@ -142,7 +149,7 @@ export function create(app) {
   async function refresh() {
     try {
       const units = await present(app.tab);
-      draw([...units, ...pinned]);
+      draw(beside(units));
       app.fail(null, trouble);
     } catch (error) {
       app.fail(error, trouble);

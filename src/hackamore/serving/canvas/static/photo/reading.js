@@ -5,7 +5,7 @@ import { createParameters } from "./parameters.js";
 
 const PAUSE = 150; // milliseconds after a handle is let go
 
-// A card for an annotator {kind, parameters}. `acts`: {photo(), size(), changed(), pin(reading), remove(reading),
+// A card for an annotator {kind, parameters, plain}; of a plain one the photo itself is the hint. `acts`: {photo(), size(), changed(), pin(reading), remove(reading),
 // edit(people)}. Answers {element, kind, hint, refresh(), request(), state(), restore(state), settled()}.
 export function createReading(app, annotator, acts) {
   const { t } = app;
@@ -54,7 +54,7 @@ export function createReading(app, annotator, acts) {
     busy.hidden = false;
     element.setAttribute("aria-busy", "true");
     try {
-      const made = await app.api.annotate(kind, photo.image, parameters.value(), { size: acts.size(), signal: asking.signal });
+      const made = annotator.plain ? { image: photo.image } : await app.api.annotate(kind, photo.image, parameters.value(), { size: acts.size(), signal: asking.signal });
       if (mine !== turn) return false;
       show(made);
       return true;

@@ -7,6 +7,8 @@ import { createReading } from "../photo/reading.js";
 import { tool } from "../toolbar.js";
 import { family, offers, takers } from "../unit_values.js";
 
+const AS_IT_IS = ["reference", "ip-adapter", "ip2p"]; // kinds whose controls look at the picture itself
+
 export function create(app) {
   const { t } = app;
   let annotators = [];
@@ -40,7 +42,7 @@ export function create(app) {
   // The list is asked for once, when somebody comes here: a server may try every annotator for it.
   function listed() {
     listing ??= app.api.annotators().then((told) => {
-      annotators = told;
+      annotators = [...told.filter((one) => one.usable && one.kind !== "pose_json"), ...AS_IT_IS.map((kind) => ({ kind, plain: true, parameters: [] }))];
       draw();
     }, (error) => {
       listing = null;
@@ -51,11 +53,11 @@ export function create(app) {
 
   function draw() {
     const base = app.base().name;
-    const usable = annotators.filter((one) => one.usable && one.kind !== "pose_json");
-    const own = usable.filter((one) => offers(app.info, base, one.kind));
+    const own = annotators.filter((one) => offers(app.info, base, one.kind));
+    const rest = annotators.filter((one) => !own.includes(one) && !one.plain);
     chips.replaceChildren(...own.map(chip));
-    others.replaceChildren(...usable.filter((one) => !own.includes(one)).map(chip));
-    otherKinds.hidden = own.length === usable.length;
+    others.replaceChildren(...rest.map(chip));
+    otherKinds.hidden = !rest.length;
     away.disabled = panel.hidden = !photo;
     picture.hidden = !photo;
     ask.hidden = Boolean(photo);
@@ -65,7 +67,7 @@ export function create(app) {
 
   function chip(one) {
     const pressed = readings.some((reading) => reading.kind === one.kind);
-    return h("button", { class: "hm-chip", type: "button", "data-kind": one.kind, "aria-pressed": String(pressed), title: one.meaning,
+    return h("button", { class: "hm-chip", type: "button", "data-kind": one.kind, "aria-pressed": String(pressed), title: one.meaning ?? "",
       onclick: () => toggle(one) }, t.has(`kind.${one.kind}`) ? t(`kind.${one.kind}`) : one.kind.replace(/_/g, " "));
   }
 
