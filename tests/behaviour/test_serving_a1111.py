@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, png
@@ -18,6 +22,7 @@ from hackamore.serving.http.a1111_names import Offered, base_named, control_name
 from hackamore.serving.http.a1111_paint import filled, paint, read_mask
 from hackamore.serving.http.a1111_request import Asked, asked
 from hackamore.serving.http.a1111_samplers import sampler_named
+from hackamore.serving.http.a1111_unit import UnitBody
 from hackamore.serving.http.infotext import read_infotext
 from hackamore.serving.models import Models
 from hackamore.serving.pictures import read_picture
@@ -25,6 +30,9 @@ from hackamore.serving.settings import Limits, Offer, ServeSettings
 
 PIXELS = 1_000_000
 LIMITS = Limits(source_pixels=PIXELS)
+
+
+TINY = base64.b64encode(png(np.full((8, 8, 3), 90, np.uint8))).decode()
 
 
 def b64(picture: Picture) -> str:
@@ -250,6 +258,7 @@ def test_only_units_that_are_on_count(offers: list[Offered]) -> None:
         ({"model": "canny", "ipadapter_input": ["AAAA"]}, "ipadapter_input"),
         ({"model": "canny", "input_mode": "batch"}, "input_mode"),
         ({"model": "canny", "image": 5}, "no text"),
+        ({"model": "canny", "advanced_weighting": [1.0] * 200}, "weights"),
         ({"model": "canny", "guidance_end": 1.5}, "guidance_end"),
         ({"module": "inpaint_only", "model": "canny"}, "mask"),
         ({"module": "reference_only", "model": "canny"}, "takes no model"),
@@ -402,3 +411,29 @@ def test_infotexts_are_read_back() -> None:
     assert told["Steps"] == "4"
     assert told["ControlNet 0"] == "Module: canny, Weight: 1"
     assert read_infotext("") == {}
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = [*UnitBody.model_fields, "input_image", "mask_image", "guidance", "lowvram", "unknown"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(told=st.dictionaries(st.sampled_from(FIELDS), ANYTHING), image=st.booleans())
+def test_a_unit_of_anything_is_understood_or_refused(told: dict[str, Any], image: bool) -> None:
+    offers = [Offered("meadow", None, None, None, True), Offered("meadow/canny", "meadow", "canny", None, False)]
+    unit = {"module": "canny", **told, **({"image": TINY} if image else {})}
+    body = Body.model_validate({"alwayson_scripts": {"controlnet": {"args": [unit]}}})
+    with suppress(HackamoreError):
+        asked(body, offers, "meadow", LIMITS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(told=st.dictionaries(st.sampled_from([*ImageBody.model_fields, "unknown", "hr_scale"]), ANYTHING))
+def test_fields_of_anything_are_understood_or_refused(told: dict[str, Any]) -> None:
+    offers = [Offered("meadow", None, None, None, True)]
+    with suppress(HackamoreError, ValidationError):
+        asked(ImageBody.model_validate({"init_images": [TINY], **told}), offers, "meadow", LIMITS)

@@ -21,15 +21,17 @@ from PIL import Image
 
 from hackamore.core.palette import COLOURS
 from hackamore.core.recipe import read_recipe
-from hackamore.serving.engine import Engine
+from hackamore.serving.engine import Engine, Full
 from hackamore.serving.http.app import make_app
+from hackamore.serving.job import Job
 from hackamore.serving.local import LocalWorker
 from hackamore.serving.models import Models
+from hackamore.serving.request import Request
 from hackamore.serving.settings import Limits, ServeSettings
 
 SIDE = 128
 TOKEN = "a-secret-of-tests"
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that anything may take here."""
 
 
@@ -258,8 +260,44 @@ def test_a_client_that_hangs_up_cancels_its_job(served: tuple[int, Engine]) -> N
     url, engine = f"http://127.0.0.1:{served[0]}/sdapi/v1/txt2img", served[1]
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=0.5)
-    until(lambda: engine.jobs(1)[0].over)
-    assert engine.jobs(1)[0].state == "cancelled"
+    until(lambda: [job for job in engine.jobs() if engine.request(job.id).seed == 77])
+    (mine,) = [job for job in engine.jobs() if engine.request(job.id).seed == 77]
+    until(lambda: engine.job(mine.id).over)
+    assert engine.job(mine.id).state == "cancelled"
+
+
+def test_a_full_queue_is_told_to_come_again(served: tuple[int, Engine], client: openai.OpenAI) -> None:
+    engine, jobs = served[1], list[Job]()
+
+    def fill() -> None:
+        while len(jobs) < 20:
+            jobs.append(engine.submit(Request(prompt="a lake", steps=400, scheduler="ddim")))
+
+    try:
+        with pytest.raises(Full):
+            fill()
+        with pytest.raises(openai.RateLimitError) as error:
+            client.images.generate(prompt="a lake")
+        assert int(error.value.response.headers["retry-after"]) > 0
+    finally:
+        for job in jobs:
+            engine.cancel(job.id)
+
+
+def test_forms_that_are_none_are_refused(served: tuple[int, Engine]) -> None:
+    url, headers = f"http://127.0.0.1:{served[0]}/v1/images/edits", {"Authorization": f"Bearer {TOKEN}"}
+    broken = b"--x\r\nContent-Disposition: form-data; name=a\r\n"
+    bodies: list[tuple[bytes, str]] = [
+        (b"{}", "application/json"), (b"", "multipart/form-data"), (b"garbage", "multipart/form-data; boundary=x"),
+        (broken, "multipart/form-data; boundary=x"), (b"a=1", "application/x-www-form-urlencoded"),
+    ]  # fmt: skip
+    for body, kind in bodies:
+        answer = httpx.post(url, content=body, headers={**headers, "Content-Type": kind})
+        assert answer.status_code == 400, (kind, answer.text)
+        assert answer.json()["error"]["message"]
+    files = [("image", ("a.png", b"x")), ("image", ("b.png", b"y"))]
+    answer = httpx.post(url, files=files, data={"prompt": "a"}, headers=headers)
+    assert "several" in answer.json()["detail"]
 
 
 def test_openai_generates_with_controls(client: openai.OpenAI, tmp_path: Path) -> None:

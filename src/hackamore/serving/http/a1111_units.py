@@ -68,6 +68,8 @@ def units_asked(args: Any, around: Surroundings) -> list[UnitAsked]:
                 asked.append(_unit(body, pictures, around))
             except HackamoreError as error:
                 raise _of_unit(number, error) from error
+            except ValidationError as error:
+                raise _unfit(number, error) from error
     return asked
 
 
@@ -75,6 +77,13 @@ def _of_unit(number: int, error: HackamoreError) -> HackamoreError:
     return HackamoreError(
         f"unit {number}: {error.what}", received=error.received, expected=error.expected, remedy=error.remedy
     )
+
+
+def _unfit(number: int, error: ValidationError) -> HackamoreError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    received = shown(first.get("input"))
+    return HackamoreError(f"unit {number}: {name}: {first['msg']}", received=received, expected="see /docs")
 
 
 def _body(told: dict[str, Any], number: int) -> UnitBody:
@@ -88,11 +97,7 @@ def _body(told: dict[str, Any], number: int) -> UnitBody:
     try:
         body = UnitBody.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise HackamoreError(
-            f"unit {number}: {name}: {first['msg']}", received=shown(first.get("input")), expected="see /docs"
-        ) from error
+        raise _unfit(number, error) from error
     for name, value in (body.model_extra or {}).items():
         if name not in _IGNORED and not is_off(value, (None, "", False, 0, [], {}, "None")):
             raise HackamoreError(

@@ -14,13 +14,12 @@ from fastapi.routing import APIRoute
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 
-from hackamore.core.errors import HackamoreError
 from hackamore.serving.engine import Engine
 from hackamore.serving.http.a1111_names import offered
 from hackamore.serving.http.errors import Refused, reply, unfit_error
 from hackamore.serving.http.openai_body import Edited, Varied, Wanted, asked, encoded
+from hackamore.serving.http.openai_form import read_form
 from hackamore.serving.http.replies import ALWAYS, errors
 from hackamore.serving.http.waiting import refuse_unmade, until_over
 from hackamore.serving.job import Job
@@ -28,9 +27,6 @@ from hackamore.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
     from hackamore.serving.models import Models
-
-MOST_PARTS = 64
-"""Fields, and files, of a form."""
 
 
 class OneImage(BaseModel):
@@ -92,7 +88,7 @@ def router(engine: Engine, models: Models, settings: ServeSettings) -> APIRouter
 
     async def from_form(kind: type[Edited], request: Request) -> Response | Images:
         try:
-            body = kind.model_validate(await _form(request, int(settings.limits.body_mib * 2**20)))
+            body = kind.model_validate(await read_form(request, int(settings.limits.body_mib * 2**20)))
         except ValidationError as error:
             return _unfit(error.errors())
         return await make(body, request)
@@ -125,21 +121,6 @@ def _form_of(kind: type[Edited]) -> dict[str, Any]:
         schema["properties"][name] = {"type": "string", "format": "binary"}
     schema["properties"]["controls"] = {"type": "string", "description": "JSON: a list of controls as of /v1/jobs"}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
-
-
-async def _form(request: Request, most: int) -> dict[str, Any]:
-    """The fields of a form, its files as base64; several pictures, or a field twice, are an error."""
-    told: dict[str, Any] = {}
-    async with request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=most) as form:
-        for key, value in form.multi_items():
-            name = key.removesuffix("[]")
-            if name in told:
-                raise HackamoreError(f"the form has several fields {name[:100]}", expected="one")
-            told[name] = encoded(await value.read()) if isinstance(value, UploadFile) else value
-    for name in ("image", "mask"):
-        if told.get(name) == "":
-            raise HackamoreError(f"{name} is empty", expected="a picture's file")
-    return told
 
 
 def _images(engine: Engine, job: Job, body: Wanted, address: str) -> Images:
