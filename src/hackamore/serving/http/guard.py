@@ -7,7 +7,6 @@ import binascii
 import hmac
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -125,7 +124,7 @@ class Near:
                 remedy="http://127.0.0.1 and the port",
             )
         elif scope["method"] not in READS and (
-            headers.get("sec-fetch-site") == "cross-site" or (origin is not None and urlsplit(origin).netloc != host)
+            headers.get("sec-fetch-site") == "cross-site" or (origin is not None and origin.partition("://")[2] != host)
         ):
             error = Refused(403, "a page of another site may not do this", received=origin)
         else:
