@@ -149,7 +149,11 @@ def time_to(points: list[dict[str, Any]], target: float, key: str = "seconds") -
 
 def limit(curves: Mapping[str, Any], told: argparse.Namespace) -> float | None:
     """Processor seconds after which the peer is stopped: so many times the median of ours with all defaults."""
-    ours = [one["cpu_to_target"] for one in curves.values() if one["kind"] == told.kind and one["usual"]]
+    ours = [
+        time_to(one["points"], told.target, "cpu")
+        for one in curves.values()
+        if one["kind"] == told.kind and one["usual"]
+    ]
     known = sorted(seconds for seconds in ours if seconds is not None)
     return told.stop_at * known[len(known) // 2] if known else None
 
