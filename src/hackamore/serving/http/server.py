@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -59,9 +60,8 @@ def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
 def make_workers(settings: ServeSettings, models: Models) -> Sequence[Worker]:
     """One worker a device, or one a replica."""
     if settings.engine == "ray":
-        from hackamore.serving.ray_engine import ray_workers
-
-        return ray_workers(settings)
+        workers: Sequence[Worker] = import_module("hackamore.serving.ray_engine").ray_workers(settings)
+        return workers
     from hackamore.bases.catalog import best_device
     from hackamore.serving.local import LocalWorker
 
