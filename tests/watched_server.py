@@ -87,8 +87,8 @@ class Watched:
         words += ["--folder", str(self.folder / "jobs"), *self.options]
         with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True)
-        reader = threading.Thread(target=self._read, daemon=True)
-        reader.start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         end = time.monotonic() + self.seconds
         while not self.url:
             if self.process.poll() is not None or time.monotonic() > end:
@@ -118,6 +118,9 @@ class Watched:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self.reader.join(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     @property
     def forbidden(self) -> list[list[str]]:

@@ -50,6 +50,8 @@ def begun(tmp_path: Path):
     finally:
         process.kill()
         process.wait()
+        reader.join(10)
+        process.stdout.close()
 
 
 def test_it_says_one_line_serves_and_stops_at_the_signal(begun):

@@ -70,7 +70,8 @@ def make_settings(told: dict[str, Any], queue: int | None = None, config: Path |
     settings = {} if config is None else read_config(config)
     settings |= {name: value for name, value in told.items() if value not in (None, [])}
     if queue is not None:
-        settings["limits"] = {**settings.get("limits", {}), "queue": queue}
+        limits = settings.get("limits", {})
+        settings["limits"] = {**limits, "queue": queue} if isinstance(limits, dict) else limits
     try:
         return ServeSettings(**settings)
     except (ValidationError, TypeError) as error:
