@@ -1,19 +1,28 @@
 """Jobs from their acceptance to their end."""
 
 import asyncio
+import base64
 import gc
+import io
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
+from PIL import Image
 
 from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.serving import crew
 from hackamore.serving.engine import Engine, Full, Unknown
-from hackamore.serving.job import Job
+from hackamore.serving.job import Event, Job
+from hackamore.serving.local import LocalWorker
+from hackamore.serving.models import Models
 from hackamore.serving.request import Request, UnitRequest
 from hackamore.serving.settings import Limits, ServeSettings
+from hackamore.serving.store import FILE
+from hackamore.serving.watchers import Newest
 from hackamore.serving.worker import WorkerDied
 from tests.serving_workers import Plain, checked, plain, until
 
@@ -148,10 +157,13 @@ def test_the_newest_of_a_live_canvas_replaces_the_older(engine, held):
     assert ended(engine, other).state == "done"
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_between_steps(engine, held):
+def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_between_steps(engine, held, tmp_path):
     running, waiting = begun(engine, held, steps=5), ask(engine)
     assert engine.cancel(waiting.id).state == "cancelled"
     assert engine.cancel(running.id).state == "running"
+    with closing(sqlite3.connect(tmp_path / "server" / FILE)) as base:  # a server that is killed now knows it later
+        told = base.execute("SELECT stop FROM jobs WHERE id = ?", (running.id,)).fetchall()
+    assert told == [("cancelled",)]
     held.go.set()
     over = ended(engine, running)
     assert over.state == "cancelled"
@@ -225,9 +237,22 @@ def test_events_tell_progress_previews_and_the_end(engine, held):
     assert told[-1].job.state == "done"
     progress = [event.job.progress for event in told]
     assert progress == sorted(progress)
-    assert any(event.preview for event in told), "a preview that was not read is not skipped"
+    assert any(event.preview for event in told)
     with pytest.raises(Unknown):
         asyncio.run(engine.wait("0" * 32))
+
+
+def test_a_preview_that_was_not_read_is_not_skipped():
+    async def read():
+        newest = Newest()
+        job = Job(id="0", created=1.0)
+        newest.put(Event(job=job, preview="old"))
+        newest.put(Event(job=job, preview="new"))
+        newest.put(Event(job=job.model_copy(update={"state": "done"})))
+        return [event async for event in newest.read()]
+
+    (event,) = asyncio.run(read())
+    assert (event.preview, event.job.state) == ("new", "done")
 
 
 def test_slow_readers_skip_to_the_newest(engine, held):
@@ -377,3 +402,29 @@ def test_outside_start_and_stop_it_says_so(tmp_path):
     assert not engine.running
     with pytest.raises(WorkFailed, match="stopped"):
         engine.jobs()
+
+
+def test_a_real_picture(tmp_path):
+    settings = ServeSettings(folder=tmp_path, devices=("cpu",))
+    models = Models(settings)
+    worker = LocalWorker(models, settings, "cpu", "cpu 0")
+    with Engine(settings, [worker], models.check) as engine:
+        photo = Image.new("RGB", (160, 120))
+        photo.paste((200, 220, 240), (40, 30, 100, 90))
+        photo.save(file := io.BytesIO(), "PNG")
+        unit = UnitRequest(kind="canny", image=base64.b64encode(file.getvalue()).decode())
+        told = {"steps": 2, "num": 2, "preview": 1, "verify": False}
+        job = engine.submit(Request(prompt="mountains with a lake", controls=(unit,), **told))
+        events = []
+        engine.watch(job.id, events.append)
+        over = until(lambda: (now := engine.job(job.id)).over and now, 120)
+        assert over.state == "done", over.error
+        assert over.hints == 1
+        assert any(event.preview for event in events)
+        again = engine.submit(engine.request(job.id))
+        until(lambda: engine.job(again.id).over, 120)
+        for k, report in enumerate(over.pictures):
+            with Image.open(engine.picture(job.id, k)) as first, Image.open(engine.picture(again.id, k)) as second:
+                assert first.size == (report.width, report.height)
+                assert first.tobytes() == second.tobytes(), "used again, it is the same picture"
+            assert [unit.kind for unit in report.units] == ["canny"]
