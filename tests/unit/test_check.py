@@ -143,6 +143,14 @@ def test_a_hint_that_is_its_picture(circles):
     assert "hint-is-picture" not in found(look(circles, "tile", told={"hint": "source"}))
 
 
+def test_a_hint_that_is_a_grey_copy_of_its_picture(worlds, tmp_path):
+    folder = copied(worlds, tmp_path)
+    for number in range(300, 306):
+        Image.open(folder / "pictures" / f"{number:08d}.png").convert("L").save(folder / "depth" / f"{number:08d}.png")
+    same = found(look(folder, "depth"))["hint-is-picture"]
+    assert (same.level, len(same.places)) == ("problem", 6)
+
+
 def test_duplicates_and_shared_hints(circles):
     for part in ("source", "target"):
         (circles / part / "00000009.png").write_bytes((circles / part / "00000002.png").read_bytes())

@@ -10,6 +10,7 @@ import numpy as np
 
 from hackamore.annotators.recognise import SOFT, THIN, family, recognise
 from hackamore.core.image import Picture, Size
+from hackamore.data.check_kinds import few_colours, other_kind
 
 LOOKALIKE = ("tile", "blur", "color", "shuffle", "recolor", "inpaint")
 """Kinds whose hints are pictures themselves, so that a hint may well be like its picture."""
@@ -72,13 +73,14 @@ def look_at_hint(hint: Picture, kind: str, picture: Picture) -> HintLook:
     seen = recognise(hint, kind)
     grey = bool((hint.max(axis=2) == hint.min(axis=2)).all())
     high = int(hint.max())
+    looks = (seen.is_hint or (alike == "seg" and few_colours(hint))) and not other_kind(seen.picture, kind)
     return HintLook(
         kind=kind,
         size=(hint.shape[1], hint.shape[0]),
         digest=mark(hint),
         low=int(hint.min()),
         high=high,
-        looks=seen.is_hint,
+        looks=looks,
         turned=seen.picture is not hint or (alike == "normal" and _red_leads(hint)),
         numbers=alike == "seg" and grey and not seen.is_hint and len(np.unique(hint[..., 0])) <= 256 and high < 200,
         same=alike not in LOOKALIKE and _same(hint, picture),
@@ -100,6 +102,8 @@ def lines(kind: str) -> bool:
 def _same(hint: Picture, picture: Picture) -> bool:
     if hint.shape == picture.shape and np.array_equal(hint, picture):
         return True
+    if (hint.max(axis=2) == hint.min(axis=2)).all():  # a grey copy
+        picture = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     small = [cv2.resize(one, (48, 48), interpolation=cv2.INTER_AREA).astype(np.float32) for one in (hint, picture)]
     if min(float(one.std()) for one in small) < NEAR:  # flat ones are alike without being the same
         return False
