@@ -7,6 +7,7 @@ import json
 import threading
 import zipfile
 from io import BytesIO
+from urllib.parse import urljoin
 from xml.etree import ElementTree
 
 import httpx
@@ -44,6 +45,7 @@ def test_a_job_is_accepted_then_done_and_its_picture_is_there(client: TestClient
     answer = client.post("/v1/jobs", json={"prompt": "a lake", "steps": 2, "num": 2, "seed": 40})
     assert answer.status_code == 202
     job = answer.json()
+    assert urljoin(f"{LOCAL}/v1/jobs", answer.headers["Location"]) == f"{LOCAL}/v1/jobs/{job['id']}"
     until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["state"] == "done")
     job = client.get(f"/v1/jobs/{job['id']}").json()
     assert [one["seed"] for one in job["pictures"]] == [40, 41]

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
+from anyio import to_thread
 
 from hackamore.core.errors import HackamoreError
 from hackamore.serving.http.guard import check_token
@@ -32,6 +33,8 @@ GRACE = 10.0
 HANGING = 5.0
 """Seconds after that for answers that are still being sent."""
 BACKLOG = 2048
+THREADS = 12
+"""Requests that are checked at the same time: each may hold the pixels of a large picture."""
 
 
 def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
@@ -110,6 +113,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         await super().startup(sockets)
         if self.started and not self.should_exit:
             self.ready()

@@ -29,6 +29,11 @@ HEADERS = {
 }
 NOTHING = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """The policy of what is no page: a browser that is shown it runs and loads nothing."""
+PAGE = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+)
+"""The policy of the canvas: Gradio brings scripts that stand in its page, and nothing comes from elsewhere."""
 
 
 class Trace:
@@ -87,6 +92,6 @@ def _mark(headers: MutableHeaders, number: str) -> None:
     headers["X-Request-ID"] = number
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
-    if not headers.get("content-type", "").startswith("text/html"):
-        headers.setdefault("Content-Security-Policy", NOTHING)
-        headers.setdefault("Cache-Control", "no-store")
+    page = headers.get("content-type", "").startswith("text/html")
+    headers.setdefault("Content-Security-Policy", PAGE if page else NOTHING)
+    headers.setdefault("Cache-Control", "no-cache" if page else "no-store")

@@ -75,7 +75,7 @@ def _asking(routes: APIRouter, engine: Engine) -> None:
         Who hangs up while waiting cancels nothing.
         """
         job = await run_in_threadpool(engine.submit, request)
-        response.headers["Location"] = f"v1/jobs/{job.id}"
+        response.headers["Location"] = f"jobs/{job.id}"  # beside this route, whatever prefix a proxy puts before it
         if not wait:
             return job
         try:
