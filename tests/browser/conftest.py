@@ -35,8 +35,9 @@ def chromium() -> str:
 def browser() -> Iterator[Any]:
     """Chromium without a window."""
     program = chromium()
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
@@ -92,11 +93,11 @@ def address(server: str) -> str:
 Open = Callable[..., Any]
 
 
-@pytest.fixture
-def open_page(browser: Any, server: str) -> Iterator[Open]:
+@contextmanager
+def profiles(browser: Any, server: str) -> Iterator[Open]:
     """``open_page(tab="paint", width=1280, height=860, ready=True, **context)``: the page in a fresh profile.
 
-    ``tab=None`` goes nowhere yet. At the end nothing of it may have thrown, and it may have asked no other server for anything.
+    ``tab=None`` goes nowhere yet. At the end nothing of it may have thrown, and no other server may have been asked.
     """
     contexts, troubles = [], []
 
@@ -115,14 +116,30 @@ def open_page(browser: Any, server: str) -> Iterator[Open]:
             page.wait_for_selector(f"#hm-panel-{tab}:not([hidden])")
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
+    try:
+        yield opened
+    finally:
+        for context in contexts:
+            context.close()
     assert not troubles
 
 
 def _stays(url: str, server: str) -> bool:
     return url.startswith((f"{server}/", "data:", "blob:"))
+
+
+@pytest.fixture
+def open_page(browser: Any, server: str) -> Iterator[Open]:
+    """See :func:`profiles`; what it opens ends with the test."""
+    with profiles(browser, server) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser: Any, server: str) -> Iterator[Any]:
+    """A page at 1280 × 860 that the tests of a module hand on to one another, since loading one takes seconds."""
+    with profiles(browser, server) as opened:
+        yield opened("models")
 
 
 @pytest.fixture
@@ -133,5 +150,5 @@ def blank(open_page: Open) -> Any:
 
 @pytest.fixture
 def page(open_page: Open) -> Any:
-    """The page at 1280 × 860, on Paint."""
+    """A fresh page at 1280 × 860, on Paint."""
     return open_page()

@@ -31,9 +31,8 @@ def scene() -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-@pytest.fixture
-def job(server):
-    """Two pictures that were made a moment ago."""
+def make(server: str) -> dict:
+    """Two pictures, made now; the job as the server tells it."""
     unit = {"kind": "seg", "image": scene(), "hint": True, "scale": 0.9, "end": 0.8}
     asked = {"prompt": PROMPT, "seed": SEED, "num": 2, "steps": 10, "controls": [unit]}
     request = Request(
@@ -45,13 +44,25 @@ def job(server):
     return told
 
 
-@pytest.fixture
-def gallery(open_page, job):
-    """The gallery, and the first picture of the job in it opened."""
-    page = open_page("gallery")
+@pytest.fixture(scope="module")
+def job(server):
+    """Pictures that every test here looks at."""
+    return make(server)
+
+
+def open_first(page, job) -> None:
+    """Turn to the gallery as it is now, and open the first picture of the job."""
+    page.evaluate("document.querySelectorAll('dialog').forEach((one) => one.close())")
+    page.evaluate("hackamore.show('gallery'), hackamore.gallery.refresh()")
     page.locator(f"[data-job='{job['id']}'] button").first.click()
     page.wait_for_selector("dialog[open]")
-    return page
+
+
+@pytest.fixture
+def gallery(shared_page, job):
+    """The gallery, and the first picture of the job in it opened."""
+    open_first(shared_page, job)
+    return shared_page
 
 
 def test_the_gallery_outlives_a_reload_and_tells_what_a_picture_was_made_of(gallery, job):
@@ -129,17 +140,21 @@ def test_a_picture_is_laid_over_its_hint(gallery):
     gallery.wait_for_function(whole)
 
 
-def test_deleting_asks_once_more_and_is_for_good(gallery, job):
-    gallery.click("[data-action=remove]")
-    expect(gallery.locator(f"[data-job='{job['id']}']")).to_have_count(1)
-    gallery.click("[data-action=remove]")
-    expect(gallery.locator(f"[data-job='{job['id']}']")).to_have_count(0)
-    gallery.reload()
-    gallery.wait_for_selector("#hm-gallery:not([aria-busy])")
-    expect(gallery.locator(f"[data-job='{job['id']}']")).to_have_count(0)
+def test_deleting_asks_once_more_and_is_for_good(shared_page, server):
+    page, job = shared_page, make(server)
+    open_first(page, job)
+    mine = page.locator(f"[data-job='{job['id']}']")
+    page.click("[data-action=remove]")
+    expect(mine).to_have_count(1)
+    page.click("[data-action=remove]")
+    expect(mine).to_have_count(0)
+    page.evaluate("hackamore.gallery.refresh()")
+    expect(mine).to_have_count(0)
 
 
-def test_generate_makes_a_picture_that_joins_the_gallery(page):
+def test_generate_makes_a_picture_that_joins_the_gallery(shared_page):
+    page = shared_page
+    page.evaluate("hackamore.show('paint')")
     page.evaluate("hackamore.settings.restore({prompt: 'hills with a river at noon', steps: 4, seed: 77})")
     page.click("#hm-generate")
     thumb = page.locator(".hm-run .hm-thumb")
@@ -151,8 +166,9 @@ def test_generate_makes_a_picture_that_joins_the_gallery(page):
     expect(page.get_by_role("button", name="hills with a river at noon").first).to_be_visible()
 
 
-def test_models_are_loaded_and_let_go(open_page):
-    page = open_page("models")
+def test_models_are_loaded_and_let_go(shared_page):
+    page = shared_page
+    page.evaluate("hackamore.show('models')")
     row = page.locator("[data-model='meadow/canny']")
     for _ in range(2):
         loaded = row.get_by_text("not loaded").count() == 0

@@ -75,12 +75,12 @@ def _serve_files(app: FastAPI) -> None:
     files = page_files()
 
     @app.get("/favicon.ico", include_in_schema=False)
-    def icon(request: Request) -> Response:
+    async def icon(request: Request) -> Response:
         """The sign in a browser's tab, which some ask for by its old name."""
-        return canvas_file(ICON, request)
+        return await canvas_file(ICON, request)
 
     @app.get("/canvas/{name:path}", include_in_schema=False)
-    def canvas_file(name: str, request: Request) -> Response:
+    async def canvas_file(name: str, request: Request) -> Response:
         """A file of the page."""
         if (file := files.get(name)) is None:
             raise HTTPException(404, "the canvas has no such file")
