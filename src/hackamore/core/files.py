@@ -16,6 +16,16 @@ UNFINISHED = ".hackamore-"
 """How the names of files begin that are not written to their end yet."""
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
+"""What this process takes from the rights of new files; to ask is to change it, so it is asked before any thread."""
+
+
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``: on success it becomes ``path`` in one move, on failure it is removed.
@@ -38,7 +48,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -56,9 +66,3 @@ def sha256(path: Path | str) -> str:
     """The file's SHA-256 as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
