@@ -71,6 +71,15 @@ def fault_of(answer: tuple[int, str] | None) -> str | None:
 RUNS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn")
 CALLS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 """Events of Python's audit that start a process, and that reach out to the network."""
+COUNTERS = (
+    "/proc/self/stat",
+    "/proc/self/limits",
+    "/proc/stat",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system",
+)
+"""What libraries ask the machine of itself."""
 
 
 class Watched:
@@ -138,7 +147,7 @@ def _allowed(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         str(Path(__file__).resolve().parents[1] / "src"),
     }
     own = (str(folder / "jobs"), "/dev/null")
-    return (*own, *code, "/proc/", "/sys/", "/dev/urandom", "/usr/share/zoneinfo", "/usr/lib", "/lib"), own
+    return (*own, *code, *COUNTERS, "/dev/urandom", "/usr/share/zoneinfo", "/usr/lib", "/lib"), own
 
 
 def watch(audit: Path) -> None:
