@@ -96,9 +96,9 @@ def client(tmp_path_factory):
 
 
 def test_the_inputs_are_many_and_the_same_each_time():
-    first, second = list(hostile_inputs(200)), list(hostile_inputs(200))
+    first, second = list(hostile_inputs(100)), list(hostile_inputs(100))
     assert first == second
-    assert len({(one.path, one.content, one.raw, tuple(one.headers)) for one in first}) > 150
+    assert len({(one.path, one.content, one.raw, tuple(one.headers)) for one in first}) > 80
     assert sum(one == Input() for one in first) == 0
 
 
