@@ -56,7 +56,7 @@ export function createRuns(app, picture, { known, place, store }) {
       if (mine !== building) return undefined;
       if (is.drawing || is.dirty) return later(); // something moved while the request was put together
       if (tab.empty?.() && !asked.controls.length) return rest();
-      Object.assign(run, { request: asked, inputs, key: digest(JSON.stringify({ ...asked, live: null })) });
+      Object.assign(run, { request: asked, inputs, key: digest(JSON.stringify({ ...asked, live: null, version: app.info.version })) });
       if (run.key === newest?.key && !GIVEN_UP.has(newest.state)) return unchanged();
       drop();
       newest = Object.assign(run, { number: ++count });
@@ -186,10 +186,12 @@ export function createRuns(app, picture, { known, place, store }) {
     if (newest && UNDER_WAY.has(newest.state)) halt(newest);
   }
 
+  const busy = () => !is.ready || is.building || UNDER_WAY.has(newest?.state) || (is.dirty && is.on);
+
   // Resolves when nothing is under way and nothing waits.
   async function idle() {
-    while (is.dirty || is.building || !is.ready || UNDER_WAY.has(newest?.state)) await new Promise((resolve) => setTimeout(resolve, 30));
-    return newest?.state ?? "nothing";
+    while (busy()) await new Promise((resolve) => setTimeout(resolve, 30));
+    return is.dirty ? "off" : (newest?.state ?? "nothing");
   }
 
   // is.on, is.drawing, is.ready: whatever changes them calls plan().

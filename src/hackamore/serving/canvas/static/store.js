@@ -59,6 +59,7 @@ async function opened() {
   request.onupgradeneeded = () => {
     const frames = request.result.createObjectStore("frames", { keyPath: "id", autoIncrement: true });
     frames.createIndex("parts", "parts", { multiEntry: true });
+    frames.createIndex("kept", "kept");
     request.result.createObjectStore("parts");
     request.result.createObjectStore("held");
   };
@@ -110,7 +111,7 @@ class Stored {
   // Stores a frame and lets the oldest go; gives it with its id. One that finds no room lives as long as the page.
   async add(frame) {
     const parts = new Map();
-    const stored = { ...frame, inputs: split(frame.inputs, parts) };
+    const stored = { ...frame, kept: 0, inputs: split(frame.inputs, parts) };
     stored.parts = [...parts.keys()];
     try {
       const transaction = this.database.transaction(["frames", "parts"], "readwrite");
@@ -161,7 +162,7 @@ class Stored {
     if (id < 0) return this.#passing.keep(-id, kept);
     const transaction = this.database.transaction("frames", "readwrite");
     const frame = await asked(transaction.objectStore("frames").get(id));
-    if (frame) transaction.objectStore("frames").put({ ...frame, kept });
+    if (frame) transaction.objectStore("frames").put({ ...frame, kept: Number(kept) });
     return finished(transaction);
   }
 
@@ -188,11 +189,15 @@ class Stored {
     return asked(this.database.transaction("held").objectStore("held").get(name));
   }
 
+  // The oldest that nobody kept, as many as there are too many.
   async #trim() {
-    const count = await asked(this.database.transaction("frames").objectStore("frames").count());
-    if (count <= MOST_FRAMES) return;
-    const loose = (await this.newest(count)).filter((frame) => !frame.kept);
-    for (const frame of loose.slice(MOST_FRAMES)) await this.remove(frame.id);
+    const transaction = this.database.transaction(["frames", "parts"], "readwrite");
+    const done = finished(transaction);
+    const loose = transaction.objectStore("frames").index("kept");
+    const beyond = (await asked(loose.count(0))) - MOST_FRAMES;
+    const oldest = beyond > 0 ? await asked(loose.getAllKeys(0, beyond)) : [];
+    for (const id of oldest) await this.#drop(transaction, id);
+    return done;
   }
 
   // A frame and those of its parts that no other frame needs.

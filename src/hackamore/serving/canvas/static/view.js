@@ -19,7 +19,7 @@ export class View {
 
   /** Zooms by a factor about a point of the page, which stays where it is. */
   scale(factor, clientX, clientY) {
-    const box = this.frame.getBoundingClientRect();
+    const box = this.#inside();
     const zoom = Math.min(NEAREST, Math.max(FARTHEST, this.zoom * factor));
     const [x, y] = [(clientX ?? box.left + box.width / 2) - box.left, (clientY ?? box.top + box.height / 2) - box.top];
     this.left = x - ((x - this.left) * zoom) / this.zoom;
@@ -37,7 +37,7 @@ export class View {
 
   /** A point of the page as shares of the picture, 0 to 1 inside it. */
   locate(clientX, clientY) {
-    const box = this.frame.getBoundingClientRect();
+    const box = this.#inside();
     return {
       x: (clientX - box.left - this.left) / (box.width * this.zoom || 1),
       y: (clientY - box.top - this.top) / (box.height * this.zoom || 1),
@@ -46,12 +46,19 @@ export class View {
 
   /** A place in shares of the picture as pixels of the frame. */
   project(x, y) {
-    const box = this.frame.getBoundingClientRect();
+    const box = this.#inside();
     return { x: x * box.width * this.zoom + this.left, y: y * box.height * this.zoom + this.top };
   }
 
+  // The frame within its border, in pixels of the page.
+  #inside() {
+    const { left, top } = this.frame.getBoundingClientRect();
+    const { clientLeft, clientTop, clientWidth, clientHeight } = this.frame;
+    return { left: left + clientLeft, top: top + clientTop, width: clientWidth, height: clientHeight };
+  }
+
   #apply() {
-    const box = this.frame.getBoundingClientRect();
+    const box = this.#inside();
     // the picture's borders never come inside the frame
     this.left = Math.min(0, Math.max(box.width * (1 - this.zoom), this.left));
     this.top = Math.min(0, Math.max(box.height * (1 - this.zoom), this.top));
