@@ -54,9 +54,6 @@ def agree(base, requests, batch=16):
     for one, request in zip(together, requests, strict=True):
         alone = generate(base, **request)
         assert (one.latents - alone.latents).abs().max() <= 1e-4
-        plain = generate(base, **(request | {"controls": ()}))
-        if request["controls"]:
-            assert (one.latents - plain.latents).abs().max() > 1e-2, "the units must have been heard"
         assert [image.recipe.seed for image in one.images] == [image.recipe.seed for image in alone.images]
     return together, rows
 
@@ -73,8 +70,12 @@ def test_different_units_windows_masks_modes_and_guidances_share_one_batch(sd1, 
         ),
         asked("a circle", canny.unit(hint(6), schedule="0@0/1.2@0.9"), seed=6, guidance=1.0),
     ]
-    _, rows = agree(sd1, requests)
+    together, rows = agree(sd1, requests)
     assert rows[:4] == [10] * 4
+    silent = generate_together(sd1, [request | {"controls": ()} for request in requests], batch=8)
+    for one, plain, request in zip(together, silent, requests, strict=True):
+        heard = bool((one.latents - plain.latents).abs().max() > 1e-2)
+        assert heard == bool(request["controls"])
 
 
 def test_a_control_that_several_use_is_run_once(sd1, branches):
@@ -108,9 +109,10 @@ def test_start_pictures_masks_and_several_pictures_share_a_batch(sd1, branches):
     assert (together[1].images[0].pixels[kept] == (255 - PICTURE)[kept]).all()
 
 
-@pytest.mark.parametrize("scheduler", ["euler_a", "dpm++_2m", "unipc"])
+@pytest.mark.parametrize("scheduler", ["euler_a", "unipc"])
 def test_every_scheduler_keeps_the_pictures_apart(sd1, branches, scheduler):
-    requests = [asked("a", branches[0].unit(hint(0)), scheduler=scheduler), asked("b", scheduler=scheduler, seed=2)]
+    told = {"scheduler": scheduler, "steps": 3}
+    requests = [asked("a", branches[0].unit(hint(0)), **told), asked("b", seed=2, **told)]
     _, rows = agree(sd1, requests)
     assert rows[0] == 4
 
@@ -118,22 +120,22 @@ def test_every_scheduler_keeps_the_pictures_apart(sd1, branches, scheduler):
 def test_what_cannot_share_a_batch_is_made_alone_and_all_the_same(sd1, branches):
     canny, _ = branches
     requests = [
-        asked("a", canny.unit(hint(0))),
-        asked("a " * 100, seed=2),  # a longer text
-        asked("b", load_control("reference", sd1).unit(PICTURE), seed=3),
-        asked("c", steps=3),
-        asked("d", seed=4),
-        asked("e", upscale=Upscale((80, 80), strength=0.5)),
+        asked("a", canny.unit(hint(0)), steps=2),
+        asked("a " * 100, seed=2, steps=2),  # a longer text
+        asked("b", load_control("reference", sd1).unit(PICTURE), seed=3, steps=2),
+        asked("c", steps=1),
+        asked("d", seed=4, steps=2),
+        asked("e", upscale=Upscale((80, 80), strength=0.5), steps=2),
     ]
     _, rows = agree(sd1, requests)
-    assert rows.count(4) == 4, "the first and the fifth"
+    assert rows.count(4) == 2, "the first and the fifth"
     assert max(rows) == 4
 
 
 def test_no_batch_is_larger_than_told(sd1):
-    _, rows = agree(sd1, [asked("a", num=3), asked("b", num=2, seed=9), asked("c", seed=20)], batch=4)
-    assert max(rows[: 3 * 4]) <= 8
-    assert rows[0] == 6
+    requests = [asked("a", num=3, steps=1), asked("b", num=2, seed=9, steps=1), asked("c", seed=20, steps=1)]
+    _, rows = agree(sd1, requests, batch=4)
+    assert rows == [6, 6], "three, and then two beside one"
 
 
 def test_one_that_fails_or_is_cancelled_does_not_harm_the_others(sd1, branches):

@@ -56,7 +56,7 @@ def worker(models, settings):
 
 
 def asked(*units, **told):
-    return Request(**({"prompt": "a lake below a mountain", "steps": 3, "seed": 5, "controls": units} | told))
+    return Request(**({"prompt": "a lake below a mountain", "steps": 2, "seed": 5, "controls": units} | told))
 
 
 def work(worker, *requests, told=lambda *_: None, wanted=lambda _: True):
@@ -66,7 +66,7 @@ def work(worker, *requests, told=lambda *_: None, wanted=lambda _: True):
 def test_a_batch_of_different_units_gives_pictures_with_recipes_and_reports(worker, models, photo, painted, tmp_path):
     heard = []
     requests = [
-        models.check(asked(UnitRequest(kind="canny", image=photo, scale=0.9, end=0.7), preview=1)),
+        models.check(asked(UnitRequest(kind="canny", image=photo, scale=0.9, end=0.5), preview=1)),
         models.check(
             asked(UnitRequest(kind="seg", image=painted), UnitRequest(kind="canny", image=photo, mode="guess"))
         ),
@@ -77,7 +77,7 @@ def test_a_batch_of_different_units_gives_pictures_with_recipes_and_reports(work
     assert all(isinstance(one, Made) for one in made)
     assert [len(one.pictures) for one in made] == [1, 1, 2]
     (unit,) = made[0].reports[0].units
-    assert (unit.control, unit.kind, unit.scale, unit.end, unit.mode) == ("meadow/canny", "canny", 0.9, 0.7, "balanced")
+    assert (unit.control, unit.kind, unit.scale, unit.end, unit.mode) == ("meadow/canny", "canny", 0.9, 0.5, "balanced")
     assert unit.hint_sha256 == hashlib.sha256(made[0].hints[0]).hexdigest()
     assert next(iter(unit.fidelity)).startswith("canny F1")
     assert unit.sha256 == models.control("meadow/canny").sha256
@@ -86,15 +86,26 @@ def test_a_batch_of_different_units_gives_pictures_with_recipes_and_reports(work
     (tmp_path / "one.png").write_bytes(made[2].pictures[1])
     recipe = read_recipe(tmp_path / "one.png")
     assert (recipe.seed, recipe.prompt) == (6, "a lake below a mountain")
-    alone = generate(models.base(), recipe.prompt, seed=6, steps=3, guidance=1.0).images[0].pixels
+    alone = generate(models.base(), recipe.prompt, seed=6, steps=2, guidance=1.0).images[0].pixels
     assert np.abs(alone.astype(int) - np.array(Image.open(io.BytesIO(made[2].pictures[1])))).max() <= 1
     previews = [picture for number, _, picture in heard if number == 0 and picture]
-    assert len(previews) == 2
+    assert len(previews) == 1
     assert max(Image.open(io.BytesIO(previews[0])).size) == 128
     for number in range(3):
         shares = [share for told, share, _ in heard if told == number]
         assert shares == sorted(shares)
         assert shares[-1] == 1
+
+
+def test_what_is_watched_or_unlike_is_worked_on_alone(worker, models, photo):
+    key = worker.key(models.check(asked()))
+    assert key is not None
+    for other in ({"steps": 3}, {"size": (64, 64)}, {"scheduler": "euler"}, {"init": photo}):
+        assert worker.key(models.check(asked(**other))) not in (key, None)
+    for alone in (asked(priority="live"), asked(num=4), asked(UnitRequest(kind="reference", image=photo))):
+        assert worker.key(models.check(alone)) is None
+    assert LocalWorker(models, ServeSettings(devices=("cpu",), batch=1), "cpu", "cpu").key(asked()) is None
+    assert LocalWorker(models, ServeSettings(devices=("cpu",)), "cpu", "cpu").batch == 4
 
 
 def test_a_request_that_fails_or_is_not_wanted_does_not_harm_the_others(worker, photo):
@@ -112,14 +123,14 @@ def test_a_request_that_fails_or_is_not_wanted_does_not_harm_the_others(worker, 
     assert "canny finds no edges" in blank.words
     assert isinstance(gone, Stopped)
     steps = []
-    (stopped,) = work(worker, asked(steps=5), told=lambda *told: steps.append(told), wanted=lambda _: len(steps) < 2)
+    (stopped,) = work(worker, asked(steps=4), told=lambda *told: steps.append(told), wanted=lambda _: len(steps) < 2)
     assert isinstance(stopped, Stopped)
     assert len(steps) == 2
 
 
 def test_a_unit_that_cannot_be_applied_is_never_dropped(worker, photo, painted):
     wrong = {
-        "silent at all of the 3 steps": UnitRequest(kind="canny", image=photo, start=0.9),
+        "silent at all of the 2 steps": UnitRequest(kind="canny", image=photo, start=0.9),
         "no control depth": UnitRequest(kind="depth", image=photo),
         "unknown control 'nothing'": UnitRequest(kind="canny", image=photo, model="nothing"),
         "takes no weights from clients": UnitRequest(kind="seg", image=painted, parameters={"weights": "/etc"}),

@@ -19,8 +19,8 @@ from hackamore.serving.shelf import Holding, NoRoom
 from hackamore.serving.worker import Outcome, Stopped, Told
 
 LOG = logging.getLogger(__name__)
-BATCH = 8
-"""Pictures that are sampled together where the device is no CPU."""
+BATCH = {"cpu": 4}
+"""Pictures that are sampled together, by kind of device; 8 elsewhere. Measured by benchmarks/serving_batch.py."""
 ALONE = ("reference", "ip-adapter")
 """Kinds whose controls act inside the base, so that nothing can share their batch."""
 
@@ -64,17 +64,21 @@ class LocalWorker:
         import torch
 
         self.name, self.device = name, device
-        self.batch = settings.batch or (1 if device.startswith("cpu") else BATCH)
+        self.batch = settings.batch or BATCH.get(device.partition(":")[0], 8)
         self._models, self._settings = models, settings
         others = sum(one.startswith("cpu") for one in settings.devices) if device.startswith("cpu") else 1
         self._threads = max(1, torch.get_num_threads() // max(1, others))
         self._previews = Previews()
 
     def key(self, request: Request) -> object:
-        """Base, size, steps, scheduler and strength; None where it is sampled alone."""
+        """Base, size, steps, scheduler and strength; None where it is sampled alone.
+
+        On a CPU a canvas's live request is: a batch takes longer than one picture, and somebody watches.
+        """
         from hackamore.serving.units import known_control
 
-        if self.batch < 2 or request.num >= self.batch:
+        watched = request.priority == "live" and self.device.startswith("cpu")
+        if self.batch < 2 or request.num >= self.batch or watched:
             return None
         base = self._models.known.base(request.base).name
         known = [known_control(unit, base, self._models.known) for unit in request.controls]

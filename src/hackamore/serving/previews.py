@@ -27,15 +27,16 @@ class Previews:
     """
 
     def __init__(self) -> None:
-        self._maps: dict[str, Tensor] = {}
+        self._maps: dict[tuple[str, ...], Tensor] = {}
         self._lock = threading.Lock()
 
     def png(self, base: Any, latents: Tensor) -> bytes:
         """A PNG of clean latents C×h×w as estimated, at most :data:`LONGEST` pixels a side."""
+        known = (base.name, *base.sha256.values())
         with self._lock:
-            if base.name not in self._maps:
-                self._maps[base.name] = fitted(base)
-        told = self._maps[base.name]
+            if known not in self._maps:
+                self._maps[known] = fitted(base)
+        told = self._maps[known]
         x = latents.float().cpu()
         flat = torch.cat([x.flatten(1), torch.ones(1, x[0].numel())])
         colours = (told @ flat).reshape(1, 3, *x.shape[1:]).clamp(0, 1)

@@ -44,7 +44,7 @@ class ServeSettings(Section):
     devices: tuple[str, ...] = Field((), description="one worker each; by default the best one")
     dtype: str | None = None
     batch: int | None = Field(
-        None, gt=0, description="requests that are sampled together; by default 1 on a CPU, else 8"
+        None, gt=0, description="pictures that are sampled together; by default 4 on a CPU, else 8"
     )
     memory_mib: int | None = Field(None, gt=0, description="of bases and controls; the least used are let go beyond it")
     keep_hours: float = Field(72, gt=0, description="results are kept so long")
