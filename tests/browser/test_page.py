@@ -1,5 +1,4 @@
 import json
-import re
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -38,21 +37,22 @@ def test_language_and_light_are_the_system_s_until_someone_chooses(open_page):
     page = open_page("models", locale="ko-KR", color_scheme="dark")
     expect(page.locator("#hm-tab-paint")).to_have_text("그리기")
     assert page.evaluate("document.documentElement.lang") == "ko"
-    assert brightness(page) < 200
+    wait_for_ground(page, "dark")
     page.emulate_media(color_scheme="light")
-    assert brightness(page) > 600
+    wait_for_ground(page, "light")
     page.get_by_role("button", name="어둡게 또는 밝게").click()
-    assert brightness(page) < 200
+    wait_for_ground(page, "dark")
     page.get_by_role("button", name="English").click()
     expect(page.locator("#hm-tab-paint")).to_have_text("Paint")
     assert page.evaluate("document.documentElement.lang") == "en"
-    assert brightness(page) < 200
+    wait_for_ground(page, "dark")
 
 
-def brightness(page) -> int:
-    """Of the ground: the sum of its red, green and blue."""
-    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    return sum(map(int, re.findall(r"\d+", colour)[:3]))
+def wait_for_ground(page, look: str) -> None:
+    """Wait until the sum of the ground's red, green and blue is that of a ``look``, dark or light."""
+    ground = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+    dark = f"{ground}.reduce((one, other) => one + other) < 200"
+    page.wait_for_function(dark if look == "dark" else f"!({dark})")
 
 
 @pytest.fixture

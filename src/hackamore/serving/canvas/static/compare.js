@@ -10,6 +10,8 @@ export function createCompare(app, left, right) {
   const stage = h("div", { class: "hm-compare-stage" }, under, over, line,
     h("span", { class: "hm-tag left" }, left.words), h("span", { class: "hm-tag right" }, right.words), slider);
 
+  over.addEventListener("load", () => (stage.style.aspectRatio = `${over.naturalWidth} / ${over.naturalHeight}`));
+
   function draw() {
     stage.style.setProperty("--split", `${slider.value}%`);
   }
