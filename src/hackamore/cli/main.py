@@ -10,6 +10,7 @@ import typer
 
 from hackamore.cli import (
     annotate,
+    batch_jobs,
     circles,
     convert,
     demo,
@@ -32,9 +33,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, generate, replay, annotate, train, evaluate, circles, world, info, convert, transfer, serve):
+for command in (
+    demo,
+    generate,
+    replay,
+    annotate,
+    train,
+    evaluate,
+    circles,
+    world,
+    info,
+    convert,
+    transfer,
+    serve,
+    batch_jobs,
+):
+    name = {batch_jobs: "batch"}.get(command, command.__name__.rpartition(".")[2])
     own = {"allow_extra_args": True, "ignore_unknown_options": True} if command is annotate else {}
-    app.command(name=command.__name__.rpartition(".")[2], context_settings=own)(command.run)
+    app.command(name=name, context_settings=own)(command.run)
 
 
 @app.callback(invoke_without_command=True)

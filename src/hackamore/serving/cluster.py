@@ -15,6 +15,11 @@ from hackamore.serving.settings import ServeSettings
 OBJECTS = 512 << 20
 """Bytes that Ray keeps for messages on a machine that it was started on by us; requests and pictures are small."""
 
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "5"}
+"""Of Ray's settings, where the environment has no others; replicas that compute are slow to say how busy they are."""
+ATTEMPTS = 3
+"""Ray gives its own helpers 15 seconds to start, which on a busy machine is not always enough."""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -36,18 +41,17 @@ def connect(replicas: int) -> bool:
     No dashboard, no statistics for anyone, no log of the workers on this terminal. Raises :class:`WorkFailed` where
     the cluster is not reached.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     ray = require("ray", "ray", "the ray engine")
     if ray.is_initialized():
         return False
     address = os.environ.get("RAY_ADDRESS")
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            cores = max(len(os.sched_getaffinity(0)), replicas)
-            ray.init(address="local", num_cpus=cores, object_store_memory=OBJECTS, **quiet)
+            _start(ray, max(len(os.sched_getaffinity(0)), replicas))
     except Exception as error:
         raise WorkFailed(
             "the Ray cluster is not reached" if address else "Ray does not start on this machine",
@@ -55,6 +59,21 @@ def connect(replicas: int) -> bool:
             remedy="RAY_ADDRESS of a cluster that runs, or none to start one here",
         ) from error
     return not address
+
+
+def _start(ray: Any, cores: int) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            ray.init(
+                address="local", num_cpus=cores, object_store_memory=OBJECTS, include_dashboard=False,
+                log_to_driver=False, logging_level=logging.ERROR,
+            )  # fmt: skip
+        except Exception:
+            ray.shutdown()
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            return
 
 
 def share_out(settings: ServeSettings) -> Share:

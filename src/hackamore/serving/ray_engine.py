@@ -28,15 +28,14 @@ def ray_workers(settings: ServeSettings) -> list[RemoteWorker]:
     that dies is started anew by Ray Serve. Raises :class:`HackamoreError` where the cluster has no room for them, and
     :class:`WorkFailed` where it is not reached or a replica cannot begin.
     """
-    serve = require("ray.serve", "ray", "the ray engine")
-    ray = require("ray", "ray", "the ray engine")
-    logging.getLogger("ray").setLevel(logging.ERROR)
     name, started = app_name(settings), connect(settings.replicas)
+    ray, serve = (require(module, "ray", "the ray engine") for module in ("ray", "ray.serve"))  # it reads settings
     end = _ending(ray, serve, name, started)
     try:
         share = share_out(settings)
         settings = far_settings(settings, share)
         serve.start(proxy_location="Disabled", logging_config=QUIET)
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it sets its own when it starts
         deployment = serve.deployment(
             name="replica",
             num_replicas=settings.replicas,
