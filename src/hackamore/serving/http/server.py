@@ -9,7 +9,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -53,18 +52,28 @@ def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
         set_up()
         models = Models(settings)
         models.base()  # so that a wrong path is an error now, and the first request does not wait for it
-        engine = Engine(settings, make_workers(settings, models), models.check)
-        app = make_app(settings, engine, models)
-        with engine:
+        workers = make_workers(settings, models)
+        engine = Engine(settings, workers, models.check)
+        try:
+            app = make_app(settings, engine, models)
+            engine.start()
+        except BaseException:
+            for worker in workers:  # an engine that did not start closes none
+                worker.close()
+            raise
+        try:
             Server(app, engine, lambda: ready(address(listener, settings.host))).run([listener])
+        finally:
+            engine.stop()
         say("stopped")
 
 
 def make_workers(settings: ServeSettings, models: Models) -> Sequence[Worker]:
     """One worker a device, or one a replica."""
     if settings.engine == "ray":
-        workers: Sequence[Worker] = import_module("hackamore.serving.ray_engine").ray_workers(settings)
-        return workers
+        from hackamore.serving.ray_engine import ray_workers
+
+        return ray_workers(settings)
     from hackamore.bases.catalog import best_device
     from hackamore.serving.local import LocalWorker
 
