@@ -233,7 +233,7 @@ def test_files_without_splits_are_one_table_and_a_folder_of_one_split_is_that_al
     (file,) = folder.glob("*.parquet")
     (folder / "test").mkdir()
     file.rename(folder / "test" / "0.parquet")
-    with pytest.raises(HackamoreError, match=r"has no split train[^$]*one of test$"):
+    with pytest.raises(HackamoreError, match=r"has no split train[^$]*one of test\ntry: --set data.split=test "):
         open_dataset(DataSettings(path=f"datasets:{folder}"), ["circle"], SIZE)
 
 

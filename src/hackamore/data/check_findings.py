@@ -8,6 +8,7 @@ from statistics import median
 
 from hackamore.annotators.recognise import family
 from hackamore.core.image import Size
+from hackamore.core.section import setting
 from hackamore.data.check_look import HintLook, Look, lines
 from hackamore.data.check_report import Finding, Level
 
@@ -107,7 +108,7 @@ def _repeated(marks: Iterable[tuple[str, Hashable]]) -> list[list[str]]:
 
 def _captions(looks: Sequence[Look], captions: Sequence[str], need: bool) -> list[Finding]:
     empty = [look.name for look, caption in zip(looks, captions, strict=True) if not caption.strip()]
-    remedy = "captions" + (', or data.captions = "empty"' if need else ": without them prompts steer less")
+    remedy = "captions" + (f", or {setting('data.captions', 'empty')}" if need else ": without them prompts steer less")
     what = f"{counted(len(empty), 'caption is', 'captions are')} empty"
     found = _told("problem" if need else "warning", "empty-captions", what, empty, remedy)
     different = len(set(captions))
@@ -129,7 +130,13 @@ def _hints(kind: str, seen: Sequence[Seen], worlds: bool) -> list[Finding]:
     found += _told(_share(len(unscaled), total), "range", what, unscaled, "multiply them by 255")
     same = [name for name, hint in speaking if hint.same]
     what = f"{counted(len(same), f'{kind} hint is its', f'{kind} hints are their')} own picture"
-    found += _told(_share(len(same), total), "hint-is-picture", what, same, "name the folder of the hints: data.hint")
+    found += _told(
+        _share(len(same), total),
+        "hint-is-picture",
+        what,
+        same,
+        f"name the folder of the hints: {setting('data.hint', 'FOLDER')}",
+    )
     return found + _looks(kind, [(n, h) for n, h in speaking if not (h.same or h.unscaled)], worlds)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hackamore.annotators.recognise import family
 from hackamore.core.errors import HackamoreError
+from hackamore.core.section import setting
 from hackamore.data.making import Making, making_of
 from hackamore.data.settings import DataSettings
 from hackamore.data.sources.item import OWN, Item, kind_of
@@ -40,14 +41,16 @@ def sources_of(
             given[kind] = OWN if name is None else name
         elif settings.annotate is False:
             has = ", ".join(name or "of an unnamed kind" for name in sorted(names)) or "none"
-            raise HackamoreError(f"{settings.path} has no {kind} hints", received=has, remedy="data.annotate = true")
+            raise HackamoreError(
+                f"{settings.path} has no {kind} hints", received=has, remedy=setting("data.annotate", True)
+            )
         else:
             makings[kind] = making_of(kind, kinds, settings.parameters, keep)
     if settings.parameters and not makings:
         raise HackamoreError(
             "parameters of an annotator are given, and no hints are made",
             received=", ".join(settings.parameters),
-            remedy="data.annotate = true, or no parameters",
+            remedy=f"no parameters, or {setting('data.annotate', True)}",
         )
     return given, makings
 
@@ -75,7 +78,7 @@ def check_files(settings: DataSettings, items: Sequence[Item], given: Mapping[st
             f"{len(mute):,} of {len(items):,} pictures have no caption",
             received=f"the first is {mute[0]}",
             expected="a caption for every picture",
-            remedy='data.captions = "empty" trains them without words',
+            remedy=f"to train them without words: {setting('data.captions', 'empty')}",
         )
 
 
@@ -88,5 +91,5 @@ def check_flip(items: Sequence[Item], given: Mapping[str, str]) -> None:
             "drawings of poses cannot be mirrored, since their colours tell left from right",
             received=f"{bare.picture.name} has no key points",
             expected=f"OpenPose key points: people/{bare.stem}.json beside the pictures",
-            remedy="data.flip = false",
+            remedy=setting("data.flip", False),
         )

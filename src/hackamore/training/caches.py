@@ -18,6 +18,7 @@ from hackamore.bases.base import Base, Text
 from hackamore.bases.weighting import literal
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, Size
+from hackamore.core.section import setting
 from hackamore.data.dataset import Dataset
 from hackamore.data.shelf import ROWS, Shelf
 from hackamore.training.calm import autocast
@@ -206,7 +207,7 @@ def _check_written(folder: Path) -> None:
         raise HackamoreError(
             f"the caches cannot be written to {folder}",
             received=error.strerror or str(error),
-            remedy="--set data.cache=FOLDER, or --set memory.cache=false",
+            remedy=f"{setting('data.cache', 'FOLDER')}, or {setting('memory.cache', False)}",
         ) from error
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from hackamore.core.errors import HackamoreError
-from hackamore.core.section import Section
+from hackamore.core.section import Section, setting
 from hackamore.training.control_stage import USUAL, ControlStage, usual_precision
 from hackamore.training.stages import AutoencoderStage, BaseStage, InspectorStage, ReaderStage
 
@@ -65,7 +65,7 @@ def _put(tables: dict[str, Any], name: str, value: Any, where: str) -> None:
             inner = {"path": inner}
         if not isinstance(inner, dict):
             raise HackamoreError(
-                f"{where}: {section} is not a table", received=inner, expected=f"[{section}] with its settings"
+                f"{where}: {section} is not a table", received=inner, expected=setting(f"{section}.NAME", "VALUE")
             )
         table[section] = inner
         table = inner

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from hackamore.core.section import setting
 from hackamore.data.check_report import Finding
 from hackamore.training.free import in_words
 from hackamore.training.settings import RunSettings
@@ -50,7 +51,7 @@ class Disk:
             return []
         what = f"the run writes about {in_words(self.needed)} to a disk with {in_words(self.free)} free"
         fewer = self.checkpoint * max(self.count - 2, 0)
-        keep = f", run.keep=1 (then about {in_words(self.needed - fewer)})" if fewer else ""
+        keep = f", or {setting('run.keep', 1)}: then about {in_words(self.needed - fewer)}" if fewer else ""
         return [Finding("problem", "disk", what, (), f"an output on another disk, or free some space{keep}")]
 
 

@@ -80,7 +80,8 @@ class Estimate:
             if left <= COMFORT * self.free:
                 break
             left -= advice.saves
-            told.append(f"{advice.remedy} ({advice.what}: then about {in_words(left)})")
+            settings = " ".join(f"--set {one}" for one in advice.remedy.split())
+            told.append(f"{settings} ({advice.what}: then about {in_words(left)})")
         fits = left <= self.free
         return "; ".join([*told, *([] if fits else ["a smaller size, or a machine with more memory"])])
 

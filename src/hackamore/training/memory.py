@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.core.section import setting
 
 KEPT = ("unet", "transformer")
 """The parts that every step runs."""
@@ -66,7 +67,7 @@ class Parts:
                 "the base's autoencoder and text encoders could not be laid aside",
                 received=f"{error.strerror or error} ({tempfile.gettempdir()})",
                 expected=f"{self.bytes / 2**20:.0f} MiB of disk space",
-                remedy="another TMPDIR, or memory.cache = false, which keeps them in memory",
+                remedy=f"another TMPDIR, or keep them in memory: {setting('memory.cache', False)}",
             ) from error
         self._released = True
         self._empty()

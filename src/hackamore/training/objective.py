@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hackamore.core.errors import HackamoreError
+from hackamore.core.section import setting
 from hackamore.sampling.schedulers import is_flow, make_scheduler
 from hackamore.training.settings import ObjectiveSettings
 
@@ -58,7 +59,7 @@ class Objective:
                 "noise cannot be predicted at zero terminal signal-to-noise ratio: nothing would be learned there",
                 received="prediction epsilon with zero_terminal_snr",
                 expected="v_prediction",
-                remedy="zero_terminal_snr = false, or a base that predicts velocity",
+                remedy=f"a base that predicts velocity, or {setting('objective.zero_terminal_snr', False)}",
             )
         signal = make_scheduler("ddim", config).alphas_cumprod.double().sqrt()
         if self.settings.zero_terminal_snr:  # what is zero at the end already stays as it is

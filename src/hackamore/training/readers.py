@@ -20,6 +20,7 @@ from hackamore.annotators.catalog import ALIASES, annotator_class
 from hackamore.annotators.recognise import family
 from hackamore.core.errors import HackamoreError
 from hackamore.core.palette import COLOURS
+from hackamore.core.section import setting
 from hackamore.training.contours import lab, line_art, scribbles, soft_edges
 from hackamore.training.edges import apart, blurred, canny
 from hackamore.training.reader_network import Read, Reader, load_reader
@@ -48,14 +49,14 @@ def make_reading(kind: str, reader: Path | None = None, parameters: Mapping[str,
             raise HackamoreError(
                 f"a reward for {kind} needs a reader network",
                 expected="the folder that the training stage reader wrote",
-                remedy="reader = FOLDER in the section reward",
+                remedy=setting("reward.reader", "FOLDER"),
             )
         return partial(_NETWORK[alike], load_reader(reader))
     if alike not in _PLAIN:
         raise HackamoreError(
             f"there is no reward for {kind}: nothing reads it back with a gradient",
             expected=", ".join(sorted((*NETWORK, *_PLAIN))),
-            remedy="weight = 0 in the section reward",
+            remedy=setting("reward.weight", 0),
         )
     told = {name: _settled(value) for name, value in (parameters or {}).items()}
     return partial(_PLAIN[alike], _values(alike, told))

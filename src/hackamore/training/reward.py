@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hackamore.bases.decoding import decoded
 from hackamore.core.errors import HackamoreError
+from hackamore.core.section import setting
 from hackamore.training.objective import Objective
 from hackamore.training.readers import make_reading
 from hackamore.training.settings import RewardSettings
@@ -61,7 +62,7 @@ class Sanity:
                 f"the reward does not know a {self.kind} hint from another",
                 received=self.words,
                 expected=f"at most {NEAR:g} of the other hints' loss, {SEEN:g} through the autoencoder; a gradient",
-                remedy="hints as the reader knows them (kind, palette), another reader, or weight = 0",
+                remedy=f"hints as the reader knows them, another reader, or {setting('reward.weight', 0)}",
             )
 
 

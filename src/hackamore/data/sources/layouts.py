@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import exists
+from hackamore.core.section import setting
 from hackamore.data.pairs import INDEXES
 from hackamore.data.settings import DataSettings
 from hackamore.data.sources import folders, shards, tables
@@ -109,7 +110,9 @@ def _of_file(path: Path) -> str:
 
 def _agreed(told: str, found: str, name: str) -> str:
     if told not in ("auto", found):
-        raise HackamoreError(f"{name} has another layout", received=told, expected=found, remedy="layout auto")
+        raise HackamoreError(
+            f"{name} has another layout", received=told, expected=found, remedy=setting("data.layout", "auto")
+        )
     return found
 
 

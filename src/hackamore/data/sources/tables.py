@@ -11,6 +11,7 @@ from typing import Any
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.extras import require
+from hackamore.core.section import setting
 from hackamore.data.pairs import HINT_COLUMNS, PICTURE_COLUMNS, TEXT_COLUMNS, seed_of
 from hackamore.data.sources.item import OWN, Blob, File, Item, caption_of, kind_of, stem_of
 
@@ -123,9 +124,9 @@ def _of_split(folder: Path, split: str) -> list[Path]:
 
 
 def _no_split(path: str, split: str, known: Iterable[str]) -> HackamoreError:
-    return HackamoreError(
-        f"{path} has no split {split}", received=split, expected=f"data.split, one of {', '.join(sorted(known))}"
-    )
+    names = sorted(known)
+    remedy = setting("data.split", names[0])
+    return HackamoreError(f"{path} has no split {split}", expected=f"one of {', '.join(names)}", remedy=remedy)
 
 
 def _files(datasets: Any, files: list[Path], cache: Path) -> Any:

@@ -17,6 +17,7 @@ from hackamore.controls.control import Voice
 from hackamore.controls.start import hint_layer, tune_hint
 from hackamore.controls.unit import Unit
 from hackamore.core.errors import HackamoreError
+from hackamore.core.section import setting
 from hackamore.training.settings import ControlSettings, Form
 
 NEW = (
@@ -207,7 +208,7 @@ class Inside(Trained):
         """Not here."""
         raise HackamoreError(
             "gradient checkpointing is not for ControlNet-XS",
-            remedy="gradient_checkpointing = false, or a smaller batch",
+            remedy=f"a smaller batch, and {setting('memory.gradient_checkpointing', False)}",
         )
 
 
