@@ -10,10 +10,10 @@ RUN python -m venv /opt/hackamore
 ENV PATH=/opt/hackamore/bin:$PATH
 WORKDIR /build
 COPY constraints.txt ./
-RUN torch="$(grep -i '^torch==' constraints.txt | cut -d+ -f1)" && pip install --index-url "$TORCH_INDEX" "${torch:-torch}"
+RUN grep '^torch==' constraints.txt > torch.txt && pip install --index-url "$TORCH_INDEX" --requirement torch.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN grep -iv '^torch==' constraints.txt > rest.txt && pip install --constraint rest.txt ".[$EXTRAS]"
+RUN grep -v '^torch==' constraints.txt > rest.txt && pip install --constraint rest.txt ".[$EXTRAS]"
 
 FROM python:3.11-slim-bookworm
 RUN useradd --create-home --uid 1000 hackamore && install -d -o hackamore -g hackamore /data
@@ -22,7 +22,7 @@ ENV PATH=/opt/hackamore/bin:$PATH \
     HF_HOME=/data/hub \
     PORT=7860 \
     PYTHONUNBUFFERED=1
-USER hackamore
+USER 1000
 WORKDIR /data
 VOLUME /data
 EXPOSE 7860

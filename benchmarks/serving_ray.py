@@ -1,7 +1,7 @@
 """One one-thread replica against two, on a local Ray cluster of two nodes with a core each.
 
-The same jobs (Meadow, ``--steps`` steps, each alone) go through the engine to one replica, then to two; the figure is how
-many times as much is done a second. Target: 1.5 on two cores.
+The same jobs (Meadow, ``--steps`` steps, each alone) go through the engine to one replica, then to two; the figure is
+how many times as much is done a second. Target: 1.5 on two cores.
 
 python benchmarks/serving_ray.py
 """

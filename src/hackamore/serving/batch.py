@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 import time
@@ -174,6 +175,7 @@ def _far(path: Path, lines: Sequence[Line], settings: ServeSettings) -> Iterator
             ray.get_runtime_context().get_node_id(), soft=False
         )
         source = ray.remote(num_cpus=0)(Source).options(scheduling_strategy=here).remote(str(path.resolve()), lines)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_errored_blocks = -1  # they are told as failed jobs, and the others go on
