@@ -1,6 +1,5 @@
 """A photo of one's own: read, seen as a hint, adjusted, and then steering a picture."""
 
-import base64
 import io
 
 import numpy as np
@@ -11,14 +10,13 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from hackamore.annotators.catalog import annotate
-from tests.browser.test_units import address, picture
+from tests.browser.conftest import PATIENCE
+from tests.browser.quiet import address, generated, hint_of, picture, pixels, quiet_page
+
+expect.set_options(timeout=PATIENCE)
 
 READING = ".ph-reading[data-kind=canny]"
 FILE = ".ph-tab input[type=file]"
-
-
-def pixels(source):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).convert("RGB"))
 
 
 def hint(page):
@@ -38,11 +36,25 @@ def slide(page, parameter, value, let_go=True):
     )
 
 
+@pytest.fixture(scope="module")
+def desk(browser, server):
+    """A page on Photo for all tests of this file; nothing is sent by itself."""
+    with quiet_page(browser, server, "photo") as page:
+        yield page
+
+
 @pytest.fixture
-def photo(open_page):
-    """The tab with a photo of a disc in it, read by its edges; nothing is sent by itself."""
-    page = open_page("photo")
-    page.uncheck("#hm-live")
+def bare(desk):
+    """The tab without a photo."""
+    desk.evaluate("hackamore.tabs.photo.restore(null)")
+    desk.evaluate("hackamore.show('photo'); hackamore.units.restore({ own: {}, pinned: [] })")
+    return desk
+
+
+@pytest.fixture
+def photo(bare):
+    """The tab with a photo of a disc in it, read by its edges."""
+    page = bare
     page.set_input_files(FILE, {"name": "disc.png", "mimeType": "image/png", "buffer": picture()})
     hint(page)
     return page
@@ -70,18 +82,11 @@ def test_the_hint_is_seen_as_the_control_will_see_it_and_follows_a_threshold_onc
 
 
 def test_edges_of_a_photo_steer_a_picture(photo):
-    photo.evaluate("hackamore.settings.restore({ prompt: 'a lake', steps: 4, num: 1, seed: 5 })")
     expect(photo.locator(".un-card")).to_have_count(1)
-    photo.click("#hm-generate")
-    expect(photo.locator(".un-figure:visible")).to_have_count(1)
-    assert 0 <= float(photo.inner_text(".un-figure")) <= 1
-    job = photo.evaluate("hackamore.api.jobs({ limit: 1 }).then((told) => (told.jobs ?? told)[0])")
+    job = generated(photo)
     assert [unit["kind"] for unit in job["pictures"][0]["units"]] == ["canny"]
-    made = photo.evaluate(
-        "async (id) => (await import(`${location.origin}/canvas/api.js`)).dataUrl(hackamore.api.hintUrl(id, 0))",
-        job["id"],
-    )
-    assert (pixels(made) == hint(photo)).all()
+    assert 0 <= float(photo.inner_text(".un-figure")) <= 1
+    assert (hint_of(photo, job) == hint(photo)).all()
 
 
 def test_two_ways_of_reading_stand_side_by_side_and_one_is_kept_beside_another_tab(photo):
@@ -115,9 +120,8 @@ def test_a_wrong_file_is_told_in_words_and_the_photo_before_it_stays(photo, name
     expect(photo.locator(".ph-trouble")).to_be_hidden()
 
 
-def test_a_photo_is_dropped_pasted_and_taken_by_a_camera(open_page):
-    page = open_page("photo")
-    page.uncheck("#hm-live")
+def test_a_photo_is_dropped_pasted_and_taken_by_a_camera(bare):
+    page = bare
     give = """async ([image, kind]) => {
         const data = new DataTransfer();
         data.items.add(new File([await (await fetch(image)).blob()], "disc.png", { type: "image/png" }));
@@ -152,8 +156,8 @@ def test_a_photo_is_dropped_pasted_and_taken_by_a_camera(open_page):
     assert page.evaluate("hackamore.tabs.photo.state().photo.width") == 160
 
 
-def test_no_camera_is_told_in_words(open_page):
-    page = open_page("photo")
-    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+def test_no_camera_is_told_in_words(bare):
+    page = bare
+    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined, configurable: true })")
     page.click(".ph-tab [data-act=camera]")
     expect(page.locator(".ph-trouble")).to_contain_text("no camera")

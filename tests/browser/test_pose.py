@@ -1,19 +1,19 @@
 """People in OpenPose's form: dragged, mirrored, written and read; shut with words where no control takes them."""
 
-import base64
-import io
 import json
 
 import numpy as np
 import pytest
 
 pytest.importorskip("playwright")
-from PIL import Image
 from playwright.sync_api import expect
 
 from hackamore.annotators.pose import draw_people
 from hackamore.core.skeleton import JOINTS, MIRRORED, from_openpose
-from tests.browser.conftest import serving
+from tests.browser.conftest import PATIENCE, serving
+from tests.browser.quiet import generated, hint_of, quiet_page
+
+expect.set_options(timeout=PATIENCE)
 
 FRAME = ".po-frame"
 WRIST = JOINTS.index("right wrist")
@@ -22,18 +22,25 @@ HIP = JOINTS.index("left hip")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server whose Meadow has a control for poses (another control's weights: what it does to a picture is no matter)."""
+    """A server whose Meadow takes poses: with another control's weights, as it matters not what becomes of them."""
     with serving(tmp_path_factory.mktemp("poses"), "--control", "poses=meadow/canny,base=meadow,kind=pose") as address:
         yield address
 
 
+@pytest.fixture(scope="module")
+def desk(browser, server):
+    """A page on Pose for all tests of this file; nothing is sent by itself."""
+    with quiet_page(browser, server, "pose") as page:
+        page.evaluate("window.first = hackamore.tabs.pose.state()")
+        yield page
+
+
 @pytest.fixture
-def pose(open_page):
-    """One standing person; nothing is sent by itself."""
-    page = open_page("pose")
-    page.uncheck("#hm-live")
-    page.evaluate("window.changes = []; hackamore.on('changed', (name) => window.changes.push(name))")
-    return page
+def pose(desk):
+    """One standing person, and nothing to be undone."""
+    desk.evaluate("hackamore.tabs.pose.restore(first); changes.length = 0; scrollTo(0, 0)")
+    desk.uncheck("#po-follow")
+    return desk
 
 
 def people(page):
@@ -168,19 +175,10 @@ def test_wrong_json_is_told_in_words_and_changes_nothing(pose, text, words):
 
 
 def test_a_pose_steers_a_picture_with_the_hint_that_was_seen(pose):
-    pose.evaluate("hackamore.settings.restore({ prompt: 'a lake', steps: 4, num: 1, seed: 5 })")
     drag(pose, spot(pose, WRIST), (-30, -60))
-    shown = people(pose)
-    pose.click("#hm-generate")
-    pose.wait_for_function("hackamore.api.jobs({ limit: 1 }).then((told) => (told.jobs ?? told)[0]?.state === 'done')")
-    job = pose.evaluate("hackamore.api.jobs({ limit: 1 }).then((told) => (told.jobs ?? told)[0])")
+    job = generated(pose)
     assert [unit["control"] for unit in job["pictures"][0]["units"]] == ["poses"]
-    made = pose.evaluate(
-        "async (id) => (await import(`${location.origin}/canvas/api.js`)).dataUrl(hackamore.api.hintUrl(id, 0))",
-        job["id"],
-    )
-    hint = np.asarray(Image.open(io.BytesIO(base64.b64decode(made.split(",")[1]))).convert("RGB"))
-    assert (hint == draw_people(shown)).all()
+    assert (hint_of(pose, job) == draw_people(people(pose))).all()
 
 
 def test_two_fingers_scale_a_person(open_page):
@@ -191,8 +189,10 @@ def test_two_fingers_scale_a_person(open_page):
             const frame = document.querySelector(".po-frame");
             frame.scrollIntoView();
             const box = frame.getBoundingClientRect();
-            const tell = (type, pointerId, x, y) => frame.dispatchEvent(new PointerEvent(type, { pointerId, pointerType: "touch",
-                clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true, button: 0, isPrimary: pointerId === 1 }));
+            const tell = (type, pointerId, x, y) => frame.dispatchEvent(new PointerEvent(type, {
+                pointerId, pointerType: "touch", isPrimary: pointerId === 1, button: 0, bubbles: true,
+                clientX: box.left + x * box.width, clientY: box.top + y * box.height,
+            }));
             tell("pointerdown", 1, 0.1, 0.5);
             tell("pointerdown", 2, 0.9, 0.5);
             tell("pointermove", 1, 0.3, 0.5);

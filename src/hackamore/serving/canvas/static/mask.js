@@ -9,7 +9,7 @@ const SHOWN = [[0, 0, 0, 0], [255, 90, 60, 150]];
 const WRITTEN = [[0, 0, 0], [255, 255, 255]];
 
 // The mask as painted, a data address; null where nothing is white; undefined where the person changed their mind.
-export function paintMask(app, before, picture) {
+export async function paintMask(app, before, picture) {
   const { t } = app;
   const [width, height] = app.settings.size();
   const raster = new Raster({ width, height, colours: SHOWN, tools: TOOLS, label: t("units.mask.editor") });
@@ -35,9 +35,9 @@ export function paintMask(app, before, picture) {
   dialog.addEventListener("keydown", (event) => {
     if (event.target !== size.input && raster.key(event)) event.stopPropagation();
   });
+  if (before) await load(raster, before); // first, so that no stroke comes before it
   document.body.append(dialog);
   dialog.showModal();
-  if (before) load(raster, before);
   return new Promise((answer) => {
     dialog.addEventListener("close", async () => {
       dialog.remove();

@@ -22,8 +22,9 @@ export function create(app) {
   const list = h("div", { class: "un-list" });
   const none = h("p", { class: "un-none" }, t("units.none"));
   const trouble = h("p", { hidden: true });
+  const full = h("p", { hidden: true });
   const element = h("section", { class: "hm-card un-stack", "aria-label": t("units.title") },
-    h("details", { class: "un-fold", open: true }, h("summary", {}, h("strong", {}, t("units.title"))), none, list, trouble));
+    h("details", { class: "un-fold", open: true }, h("summary", {}, h("strong", {}, t("units.title"))), none, list, trouble, full));
 
   function unit(key, values) {
     const [tab, kind] = key.split(":");
@@ -73,6 +74,7 @@ export function create(app) {
     },
     pin: (one) => pin(one.source, one.thumb, one.values),
     remove(one) {
+      app.fail(null, full);
       pinned = pinned.filter((other) => other !== one);
       cards.delete(one.id);
       refresh();
@@ -95,9 +97,9 @@ export function create(app) {
 
   // Keeps a tab's hint as it is now, beside whatever other tabs say. Gives whether there was room.
   function pin(source, thumb = null, values = {}) {
-    app.fail(null, trouble);
+    app.fail(null, full);
     if (shown.filter((one) => one.own).length + pinned.length >= app.info.limits.units) {
-      app.fail({ words: t("units.full", { count: app.info.limits.units }) }, trouble);
+      app.fail({ words: t("units.full", { count: app.info.limits.units }) }, full);
       return false;
     }
     added(source, thumb, values);
@@ -125,6 +127,7 @@ export function create(app) {
     own.clear();
     cards.clear();
     shown = [];
+    list.replaceChildren();
   }
 
   // Each control of a request goes back to the tab that can draw it; what none takes is pinned as it is.

@@ -33,7 +33,7 @@ export function createWindow({ start = 0, end = 1, words, told = () => {} }) {
   function move(index, place) {
     const low = index ? values[0] + LEAST : 0;
     const high = index ? 1 : values[1] - LEAST;
-    values[index] = clamp(Math.round(place * 100) / 100, low, high);
+    values[index] = Math.round(clamp(place, low, high) * 100) / 100;
     draw();
   }
 

@@ -22,8 +22,8 @@ export function createReading(app, annotator, acts) {
   const settings = parameters.element.children.length
     ? h("details", { class: "hm-more ph-more" }, h("summary", {}, t("photo.parameters")), parameters.element) : null;
   const element = h("article", { class: "ph-reading", "data-kind": kind, "aria-label": title },
-    h("div", { class: "ph-head" }, h("strong", {}, title), busy, remove),
-    h("div", { class: "ph-hint-frame" }, picture), trouble, notices, settings, h("div", { class: "ph-row" }, pin, edit));
+    h("div", { class: "ph-head" }, h("strong", {}, title), remove),
+    h("div", { class: "ph-hint-frame" }, picture, busy), trouble, notices, settings, h("div", { class: "ph-row" }, pin, edit));
   const reading = { element, kind, hint: null, refresh, request, settled: () => open };
   reading.state = () => ({ kind, parameters: parameters.value() });
   reading.restore = (told) => parameters.set(told.parameters);
