@@ -190,6 +190,14 @@ def test_info_gives_commands_for_every_name(here, run, sd1, sd1_folder):
     assert "types: pose, depth, softedge, canny, normal, seg, tile, inpaint\n" in used(run, "union")[0]
 
 
+def test_info_of_a_union_tells_its_types_and_no_condition_that_its_name_suggests(here, run, sd1):
+    write_union(new_union(sd1, ("seg", "depth")), here / "canny")
+    out, words = used(run, "canny")
+    assert "types: seg, depth\n" in out
+    assert "condition" not in out
+    assert words[-1] == "KIND=IMAGE,model=canny"
+
+
 def test_info_tells_the_types_of_flux_s_union(here, run):
     keys = {"controlnet_blocks.0.weight": (8, 8), "controlnet_x_embedder.weight": (8, 8), "x_embedder.weight": (8, 8)}
     keys |= {"controlnet_mode_embedder.weight": (7, 8)}

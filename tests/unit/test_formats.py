@@ -308,9 +308,21 @@ def test_what_is_no_file_of_weights_is_told_and_never_run(sd1, tmp_path):
         assert len(str(raised.value).splitlines()) <= 4
     with pytest.raises(HackamoreError, match=r"holds code.*not run\nreceived: exec"):
         load_control(tmp_path / "evil.ckpt", sd1)
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(HackamoreError, match="holds no weights"):
-        load_control(tmp_path / "list.pth", sd1)
+    for content, received in (
+        ([1, 2], "one value of type list"),
+        (None, "nothing"),
+        ({}, "an empty table"),
+        ({"epoch": 3, "state_dict": {}}, "epoch, state_dict, of which none is a tensor"),
+        ({"a": 1, "b": "x", "c": [2], "d": 3}, "a, b, c, …, of which none is a tensor"),
+        ({"state_dict": {"a": "b"}}, "a, of which none is a tensor"),
+    ):
+        torch.save(content, tmp_path / "empty.pth")
+        with pytest.raises(HackamoreError, match=f"holds no weights\nreceived: {received}\nexpected: named tensors"):
+            load_control(tmp_path / "empty.pth", sd1)
+    checkpoint = {"step": 3, "run": {}, "weights": {"w": torch.zeros(2)}, "optimiser": {}, "log": {}}
+    torch.save(checkpoint, tmp_path / "step-00000003.pt")
+    with pytest.raises(HackamoreError, match="is a checkpoint of a training"):
+        load_control(tmp_path / "step-00000003.pt", sd1)
 
 
 def test_folders_that_are_not_whole(sd1, tmp_path):

@@ -33,6 +33,7 @@ def use(path: Path, file: ControlFile, entry: Format, family: str | None) -> str
     base = "meadow" if family == "meadow" else "BASE"
     if entry.reader is not None:
         kind = file.metadata.get(CONDITION) or condition_by_name(file.name) or "KIND"
+        kind = "KIND" if entry.kind == "union" else kind  # one of its types
         kind = "ip-adapter" if entry.kind == "IP-Adapter" else kind
         text = f"{kind}=IMAGE,model={path}"
         if "," in str(path):

@@ -39,7 +39,9 @@ def control(path: Path) -> Told:
     with strangeness_told(path):
         if entry.reader is not None:
             family = _family(file, entry)
-            told |= {"family": family, "condition": _condition(file)} | _widths(file, entry) | _types(file, entry)
+            types = _types(file, entry)
+            condition = {} if types else {"condition": _condition(file)}  # of a union each type is one
+            told |= {"family": family} | condition | _widths(file, entry) | types
         elif family is not None:
             told |= {"family": family}
     told["parameters"] = f"{file.parameters:,}"

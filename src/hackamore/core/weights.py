@@ -21,6 +21,8 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = SAFE + PICKLES
 WRAPPERS = ("state_dict", "model_state_dict", "module")
 """Keys under which trainers keep the weights, beside what else they keep."""
+CHECKPOINT = {"run", "weights", "optimiser", "step"}
+"""Keys of what a training of ours goes on from."""
 ALONE = "tensor"
 """What the tensor of a pickle that holds nothing else is called."""
 _DTYPES = {
@@ -87,13 +89,20 @@ def open_weights(path: Path) -> WeightsFile:
     _check_content(path)
     if path.suffix.lower() not in SAFE:
         content = _unpickled(path)
+        if content.keys() >= CHECKPOINT:
+            raise HackamoreError(
+                f"{path} is a checkpoint of a training, from which it goes on, and no finished control",
+                expected="the folder that hackamore train writes to, where it puts the control at its end",
+            )
         told = {key: value for key, value in content.items() if isinstance(value, int | float)}
         weights = content
         while inner := next((weights[key] for key in WRAPPERS if isinstance(weights.get(key), Mapping)), None):
             weights = inner
         tensors = dict(_flat(weights))
         if not tensors:
-            raise HackamoreError(f"{path} holds no weights", received=f"{len(weights)} entries", expected="tensors")
+            some = ", ".join(str(key) for key in [*weights][:3]) + (", …" if len(weights) > 3 else "")
+            received = f"{some}, of which none is a tensor" if weights else "an empty table"
+            raise HackamoreError(f"{path} holds no weights", received=received, expected="named tensors")
         dtypes = {key: str(value.dtype).removeprefix("torch.") for key, value in tensors.items()}
         return WeightsFile(path, {key: tuple(value.shape) for key, value in tensors.items()}, dtypes, {}, told, tensors)
     shapes, dtypes = {}, {}
@@ -173,7 +182,8 @@ def _unpickled(path: Path) -> Mapping[Any, Any]:
     if isinstance(content, Tensor):
         return {ALONE: content}
     if not isinstance(content, Mapping):
-        raise HackamoreError(f"{path} holds no weights", received=type(content).__name__, expected="named tensors")
+        received = "nothing" if content is None else f"one value of type {type(content).__name__}"
+        raise HackamoreError(f"{path} holds no weights", received=received, expected="named tensors")
     return content
 
 
