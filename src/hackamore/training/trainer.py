@@ -13,8 +13,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from hackamore.core.errors import Cancelled, HackamoreError, WorkFailed
+from hackamore.core.locks import alone_in
 from hackamore.training.engine import Engine
-from hackamore.training.lock import alone_in
 from hackamore.training.log import read_log as read_log
 from hackamore.training.rates import learning_rate as learning_rate
 from hackamore.training.settings import ProbeSettings, RunSettings
@@ -42,12 +42,12 @@ def train(
 
     While it runs, ``output`` holds ``log.jsonl`` (a line every ``log_every`` steps, for each probe and each warning),
     ``samples/*.png``, ``checkpoints/``, and in ``best/`` the export of the best probe so far. ``watchers`` are told
-    what happens, with the ``settings``; where there are none, lines are printed. Only the main process writes.
+    what happens, with the ``settings``; where there are none, progress is shown. Only the main process writes.
     Raises :class:`WorkFailed` when the training breaks (the last checkpoint is good) or the disk takes no more, and
     :class:`Cancelled` after Ctrl-C or SIGTERM, the step finished and the state saved. One run a folder: a second one at
     the same time is refused.
     """
-    with alone_in(Path(output)):
+    with alone_in(Path(output), ".training", "is being trained already"):
         try:
             engine = Engine(task, run, Path(output), resume, watchers, probe, settings)
         except OSError as error:
