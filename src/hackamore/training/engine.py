@@ -18,7 +18,7 @@ from hackamore.training.allocator import keep_pages
 from hackamore.training.disk import disk_of
 from hackamore.training.draws import Draws
 from hackamore.training.history import best, exhausted
-from hackamore.training.log import Audience, Log, Plain
+from hackamore.training.log import Audience, Log
 from hackamore.training.prefetch import Ahead
 from hackamore.training.processes import Processes
 from hackamore.training.rates import learning_rate
@@ -27,6 +27,7 @@ from hackamore.training.settings import ProbeSettings, RunSettings
 from hackamore.training.state import checkpoints, newest, save_checkpoint
 from hackamore.training.step import Batch, Stepper
 from hackamore.training.task import Checks, Task
+from hackamore.training.watch.progress import Progress
 from hackamore.training.watcher import Outcome, Started, Watcher
 
 BOUND = ("kind", "form", "base")
@@ -65,7 +66,7 @@ class Engine:
         self.every = 0 if probe is None else probe.every
         self.patience = None if probe is None or not probe.every else probe.patience
         self.early = self.exported = False
-        self.audience = Audience((watchers or [Plain()]) if self.processes.main else [], self._warn)
+        self.audience = Audience((watchers or [Progress()]) if self.processes.main else [], self._warn)
         self.audience.tell("begins", Started(output, run, self.first, settings))
         self.log.hear = lambda row: self.audience.tell("logged", row)
         for words in [*warnings, *self._room()]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from hackamore.core.files import written_whole
 from hackamore.training.processes import Processes
 from hackamore.training.settings import RunSettings
-from hackamore.training.watcher import Started, Watcher
+from hackamore.training.watcher import Watcher
 
 
 class Audience:
@@ -37,26 +37,6 @@ class Audience:
                     with suppress(OSError):  # a full disk takes no warning either
                         who = f"{type(watcher).__name__} failed in {what}, training goes on"
                         self.report(f"{who}: {type(error).__name__}: {error}")
-
-
-class Plain(Watcher):
-    """Lines that a person can read, where nobody else watches: rows on stdout, warnings on stderr."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-    def begins(self, started: Started) -> None:
-        """Keep the number of steps."""
-        self.steps = started.run.steps
-
-    def logged(self, row: Mapping[str, Any]) -> None:
-        """One line."""
-        if "warning" in row:
-            print(f"warning: {row['warning']}", file=sys.stderr, flush=True)
-            return
-        told = row.get("probe", {name: value for name, value in row.items() if name != "step"})
-        values = "  ".join(f"{name} {value:.4g}" for name, value in told.items() if isinstance(value, float))
-        print(f"step {row['step']}/{self.steps}  {values}", flush=True)
 
 
 class Log:
