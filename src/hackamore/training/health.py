@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any, Protocol
 
 import torch
@@ -15,16 +14,9 @@ from hackamore.core.errors import WorkFailed
 from hackamore.training.calm import autocast, undisturbed
 from hackamore.training.culprit import Batch, bad_input, culprit, listed
 from hackamore.training.inputs import Inputs
+from hackamore.training.steadiness import QUIET, Steadiness
 from hackamore.training.task import text_of
 
-WINDOW = 100
-"""Norms and losses whose median is the usual one."""
-SPIKE, WORSE, ROW = 100.0, 2.0, 5
-"""A run explodes when the gradient norm is so many times and the loss so many times the usual, so often in a row."""
-QUIET = 100
-"""Steps between two warnings of one sort."""
-EARLY = 20
-"""Losses that are compared, the first ones of a run and the last ones."""
 ROUNDING = 1e-3
 """Differences of a prediction, relative to its size, that arithmetic alone may make where it does not repeat itself."""
 MOVED, MOVED_SCALED = 3, 30
@@ -65,15 +57,11 @@ class Checks:
         self.unlocked = len(self.locked) < len(list(self.form.base.network.parameters()))
         self.inputs = Inputs()
         self.fresh = bool(self.form.fresh)
-        self.norms: list[float] = []
-        self.losses: list[float] = []
-        self.all: list[float] = []
-        self.early: float | None = None
-        self.row = self.unscaled = self.still = self.first = 0
+        self.steadiness = Steadiness()
+        self.unscaled = self.first = 0
         self.reached: set[int] = set()
         self.sums: dict[str, int] | None = None
         self.start: dict[str, int] = {}
-        self.warned: dict[str, int] = {}
 
     def begin(self, batch: Batch, first: int = 0) -> list[str]:
         """Before the first step: the inputs, the fit of control and base, and that a fresh control says nothing.
@@ -106,8 +94,7 @@ class Checks:
         if step - self.first == (MOVED_SCALED if self.precision == "fp16" else MOVED):
             warnings += self._moves(step - self.first, step)
         usual = float(losses["denoising"].detach()) if "denoising" in losses else loss  # a reward begins in mid-run
-        warnings += self._zero(step, size) + self._explodes(step, usual, size, batch)
-        return warnings + self._diverges(step, usual)
+        return warnings + self.steadiness.look(step, size, usual, self._names(batch))
 
     def settled(self) -> list[str]:
         """From time to time: the base's weights are what they were, and so is its prediction with the control off."""
@@ -194,54 +181,7 @@ class Checks:
         """Whether any weight has, in the first ``steps``."""
         if any(fingerprint(p) != self.start.get(name) for name, p in self.trained.items()):
             return []
-        return self._once("still", step, f"no weight has moved in {steps} steps: is the learning rate 0?")
-
-    def _zero(self, step: int, size: float) -> list[str]:
-        self.still = self.still + 1 if size == 0 else 0
-        if self.still >= 2 * ROW:
-            raise WorkFailed(
-                f"all gradients have been zero for {self.still} steps, up to step {step}",
-                remedy="check that the loss depends on the control, and its hints are not all black",
-            )
-        return self._once("zero", step, f"all gradients are zero at step {step}") if size == 0 else []
-
-    def _explodes(self, step: int, loss: float, size: float, batch: Batch) -> list[str]:
-        """Norm and loss against their running medians, which do not take in what stands out."""
-        if len(self.norms) < 1:
-            self._usual(size, loss)
-            return []
-        norm, usual = median(self.norms), median(self.losses)
-        if not (norm > 0 and size > SPIKE * norm):
-            self.row = 0
-            self._usual(size, loss)
-            return []
-        worse = loss > WORSE * usual
-        self.row = self.row + 1 if worse else 0
-        if self.row >= ROW:
-            raise WorkFailed(
-                f"the training exploded: {ROW} steps in a row up to step {step}",
-                received=f"gradient norm {size:.3g} (usual: {norm:.3g}), loss {loss:.3g} (usual: {usual:.3g})",
-                remedy="a smaller lr, a longer warmup, or a smaller zero_scale; the last checkpoint is good",
-            )
-        names = listed(self._names(batch))
-        words = f"the gradient norm of step {step} is {size / norm:.0f} times the usual one (examples: {names})"
-        return self._once("spike", step, words)
-
-    def _diverges(self, step: int, loss: float) -> list[str]:
-        """The loss of the last steps against that of the first ones, which for a fresh control is the base's own."""
-        self.all = [*self.all[1 - EARLY :], loss]
-        if len(self.all) < EARLY:
-            return []
-        now = median(self.all)
-        self.early = now if self.early is None else self.early
-        if now <= WORSE * self.early:
-            return []
-        words = f"at step {step} the loss is {now / self.early:.1f} times what it was: the control harms the base"
-        return self._once("worse", step, f"{words}; use a smaller lr")
-
-    def _usual(self, size: float, loss: float) -> None:
-        self.norms = [*self.norms[1 - WINDOW :], size] if size > 0 else self.norms
-        self.losses = [*self.losses[1 - WINDOW :], loss]
+        return self.steadiness.once("still", step, f"no weight has moved in {steps} steps: is the learning rate 0?")
 
     def _broken(self, step: int, loss: float, size: float, batch: Batch) -> list[str]:
         self.unscaled += 1
@@ -276,13 +216,6 @@ class Checks:
         if "places" in batch:
             return list(self.task.names(batch["places"]))
         return [f"example {k}" for k in range(len(batch["latents"]))]
-
-    def _once(self, sort: str, step: int, words: str) -> list[str]:
-        """A warning, unless one of its sort was given lately."""
-        if step < self.warned.get(sort, -QUIET) + QUIET:
-            return []
-        self.warned[sort] = step
-        return [words]
 
 
 WIDTHS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
