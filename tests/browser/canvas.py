@@ -21,7 +21,12 @@ DEADLINE = 120_000
 """Milliseconds for whatever the page does next, on a machine that has other things to do too."""
 FEW = 8
 """Steps of a full picture here: enough to follow, and twice what a first look takes."""
-PROMPT = "mountains with a lake at noon, clear sky"
+SETTINGS = {"prompt": "mountains with a lake at noon, clear sky", "seed": 3, "steps": FEW}
+BEGIN = """([painting, settings]) => {
+  hackamore.tabs.paint.raster.restore(painting, false);
+  hackamore.settings.restore(settings);
+  hackamore.emit("changed", "paint");
+}"""
 KEEP = """for (const [name, value] of Object.entries(%s)) {
   const place = "hackamore." + name;
   if (localStorage.getItem(place) === null) localStorage.setItem(place, JSON.stringify(value));
@@ -38,14 +43,25 @@ Point = tuple[float, float]
 class Canvas:
     """A page as a person uses it, and what it asked of the server meanwhile."""
 
-    def __init__(self, page: Page, address: str, live: bool = True) -> None:
+    def __init__(self, page: Page, address: str) -> None:
         self.page = page
         self.sent: list[dict[str, Any]] = []
         page.set_default_timeout(DEADLINE)
-        kept = {"settings": {"prompt": PROMPT, "seed": 3, "steps": FEW}, "live": live}
-        page.add_init_script(KEEP % json.dumps(kept))
+        page.add_init_script(KEEP % json.dumps({"settings": SETTINGS}))
         page.on("request", self._heard)
         page.goto(address)
+        self.page.wait_for_function("window.hackamore?.live")
+        self.start = page.evaluate("hackamore.tabs.paint.state()")
+
+    def begin(self, live: bool = True) -> None:
+        """The first landscape, nothing to undo, and its picture; then live or not."""
+        self.page.click("#hm-tab-paint")
+        self.page.locator("#hm-live").set_checked(True)
+        self.tool("brush")
+        self.page.evaluate(BEGIN, [self.start, SETTINGS])
+        assert self.settle() == "done"
+        self.page.locator("#hm-live").set_checked(live)
+        self.sent.clear()
 
     def _heard(self, request: Any) -> None:
         if request.method == "POST" and request.url.endswith("/v1/jobs"):

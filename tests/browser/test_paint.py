@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,7 @@ import pytest
 from hackamore.annotators.catalog import annotate
 from hackamore.core.palette import CLASSES, COLOURS, WORLDS
 from tests.browser.canvas import FEW, PAINTING, SKETCH, Canvas, picture_of, sent_hint
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
+from tests.browser.conftest import profiles
 
 pytest.importorskip("playwright")
 
@@ -31,11 +30,12 @@ PINCH = """() => {
   touch("pointerup", 11, 0.2);
 }"""
 MANY = """async () => {
-  const { openFrames, MOST_FRAMES } = await import("./store.js");
+  const { openFrames, MOST_FRAMES } = await import(new URL("canvas/store.js", hackamore.root));
   const frames = await openFrames((reason) => { throw new Error(reason); });
   const photo = "x".repeat(5000);
   const add = (at, painting) =>
     frames.add({ at, kind: "live", picture: new Blob(["p" + at]), inputs: { painting, photo } });
+  for (const frame of await frames.newest()) await frames.remove(frame.id);
   const first = await add(0, "first".repeat(1000));
   await frames.keep(first.id, true);
   for (let at = 1; at <= MOST_FRAMES + 3; at++) await add(at, at < 3 ? "second".repeat(1000) : "short");
@@ -49,20 +49,25 @@ MANY = """async () => {
 }"""
 
 
-@pytest.fixture
-def paint(address: str, blank: Page) -> Canvas:
-    """A fresh page on Paint that makes pictures in few steps, with the first one finished."""
-    canvas = Canvas(blank, address)
-    assert canvas.settle() == "done"
-    return canvas
+@pytest.fixture(scope="module")
+def shared(browser: Any, server: str) -> Iterator[Canvas]:
+    """One page for all tests, since loading one takes seconds; each begins it anew."""
+    with profiles(browser, server) as opened:
+        yield Canvas(opened(None), f"{server}/")
 
 
 @pytest.fixture
-def still(address: str, blank: Page) -> Canvas:
-    """A fresh page on Paint that makes no pictures while one paints."""
-    canvas = Canvas(blank, address, live=False)
-    assert canvas.settle() == "off"
-    return canvas
+def paint(shared: Canvas) -> Canvas:
+    """The page on Paint with its first landscape and that one's picture."""
+    shared.begin()
+    return shared
+
+
+@pytest.fixture
+def still(shared: Canvas) -> Canvas:
+    """The same, and no pictures are made while one paints."""
+    shared.begin(live=False)
+    return shared
 
 
 def test_the_picture_follows_a_painted_mountain_and_lake(paint: Canvas) -> None:
@@ -86,7 +91,6 @@ def test_the_picture_follows_a_painted_mountain_and_lake(paint: Canvas) -> None:
 
 
 def test_nothing_is_sent_when_nothing_changed(paint: Canvas) -> None:
-    paint.sent.clear()
     paint.material("sky")
     paint.drag([(0.2, 0.1), (0.8, 0.2)])  # sky on sky: the drawing says something new, the painting does not
     assert paint.settle() == "done"
@@ -100,7 +104,6 @@ def test_nothing_is_sent_when_nothing_changed(paint: Canvas) -> None:
 
 
 def test_nothing_begins_in_the_middle_of_a_stroke(paint: Canvas) -> None:
-    paint.sent.clear()
     paint.material("snow")
     paint.drag([(0.2, 0.3), (0.5, 0.3)], release=False)
     paint.page.evaluate("hackamore.emit('changed', 'settings')")  # whatever else happens meanwhile
@@ -135,7 +138,6 @@ def test_a_chip_changes_the_picture_and_undo_gives_it_back_without_asking(paint:
 
 
 def test_the_newest_stroke_replaces_what_is_under_way(paint: Canvas) -> None:
-    paint.sent.clear()
     paint.material("forest")
     for height in (0.6, 0.7, 0.8, 0.9):
         with paint.page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/v1/jobs")):
@@ -159,8 +161,8 @@ def test_frames_and_painting_survive_a_reload_and_any_frame_comes_back(paint: Ca
     second, count = paint.painting(), paint.frames()
     paint.page.wait_for_function("hackamore.live.frames.held('painting.paint').then((held) => held?.layers?.length)")
     paint.page.wait_for_timeout(600)  # the painting is written down a moment after its last change
-    paint.page.reload()
     paint.sent.clear()
+    paint.page.reload()
     assert paint.settle() == "done"
     assert paint.frames() == count
     assert np.array_equal(paint.painting(), second)
@@ -177,7 +179,6 @@ def test_a_hidden_page_waits_and_catches_up(paint: Canvas) -> None:
     hide = "Object.defineProperty(document, 'hidden', {configurable: true, value: %s});"
     tell = "document.dispatchEvent(new Event('visibilitychange'))"
     paint.page.evaluate(hide % "true" + tell)
-    paint.sent.clear()
     paint.material("earth")
     paint.drag([(0.1, 0.8), (0.9, 0.8)])
     paint.page.wait_for_selector(".lv-frame[data-state=paused]")
@@ -231,6 +232,7 @@ def test_layers_lie_over_each_other_and_over_the_landscape(still: Canvas) -> Non
 
 def test_keys_paint_erase_and_zoom_and_two_fingers_never_paint(still: Canvas) -> None:
     scene = still.painting()
+    still.page.hover(PAINTING)  # the keys go on from there, its middle
     still.page.locator(PAINTING).focus()
     for key in ("b", "3", " ", "ArrowRight", "ArrowRight", "Shift+ArrowDown", " "):
         still.page.keyboard.press(key)
@@ -249,7 +251,6 @@ def test_keys_paint_erase_and_zoom_and_two_fingers_never_paint(still: Canvas) ->
 def test_a_sketch_is_sent_as_thin_lines_of_a_kind_that_the_base_has(paint: Canvas) -> None:
     paint.page.click("#hm-tab-sketch")
     assert paint.settle() == "nothing"
-    paint.sent.clear()
     paint.drag([(0.0, 0.6), (0.3, 0.5), (0.5, 0.2), (0.7, 0.5), (1.0, 0.6)], SKETCH)
     assert paint.settle() == "done"
     unit = paint.sent[-1]["controls"][0]
@@ -263,9 +264,8 @@ def test_a_sketch_is_sent_as_thin_lines_of_a_kind_that_the_base_has(paint: Canva
     assert len(paint.sent) == 2
 
 
-def test_the_newest_500_frames_and_the_kept_ones_stay_with_all_that_they_need(address: str, blank: Page) -> None:
-    blank.goto(f"{address}canvas/icon.svg")
-    told = blank.evaluate(MANY.replace('"./store.js"', f'"{address}canvas/store.js"'))
+def test_the_newest_500_frames_and_the_kept_ones_stay_with_all_that_they_need(still: Canvas) -> None:
+    told = still.page.evaluate(MANY)
     assert told["ats"] == [*range(told["most"] + 3, 3, -1), 0]
     assert told["whole"] == {"painting": "first" * 1000, "photo": "x" * 5000}
     assert told["last"] == f"p{told['most'] + 3}"

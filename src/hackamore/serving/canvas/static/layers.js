@@ -129,6 +129,23 @@ export class Layers {
     return true;
   }
 
+  /** Which layers there are and how they are set, for `arrange`; pictures are shared, not copied. */
+  arrangement() {
+    return { all: this.all.map((layer) => ({ layer, ...layer })), chosen: this.chosen };
+  }
+
+  /** The layers of an arrangement again, as they were set then. */
+  arrange({ all, chosen }) {
+    this.all = all.map(({ layer, ...set }) => Object.assign(layer, set));
+    this.chosen = chosen;
+  }
+
+  /** Bytes that only an arrangement still holds. */
+  lost({ all }) {
+    const here = new Set(this.all.map((layer) => layer.picture));
+    return all.reduce((sum, { picture }) => sum + (here.has(picture) ? 64 : picture.data.length), 0);
+  }
+
   /** As JSON. */
   state() {
     return {

@@ -16,9 +16,14 @@ export function createPicture(app, act) {
   const stop = button("stop", act.stop);
   const again = button("again", act.again, "primary");
   const keep = button("keep", act.keep);
+  const remove = button("remove", act.remove);
   const present = h("div", { class: "lv-row" }, h("label", { class: "hm-switch" }, on, h("span", { class: "hm-label" }, t("live.live"))), figure, again, stop);
-  const past = h("div", { class: "lv-row", hidden: true }, button("recover", act.recover, "primary"), keep, button("remove", act.remove), button("now", act.now, "quiet"));
-  const element = h("section", { class: "lv", "aria-label": t("live.label") }, frame, trouble, present, past);
+  const past = h("div", { class: "lv-row", hidden: true }, button("recover", act.recover, "primary"), keep, remove, button("now", act.now, "quiet"));
+  const place = h("div", { class: "lv-place" }, frame);
+  const element = h("section", { class: "lv", "aria-label": t("live.label") }, place, trouble, present, past);
+  // on a narrow screen the picture stands below the painting: while it is out of sight, it is shown small in a corner
+  new IntersectionObserver(([seen]) => frame.classList.toggle("afloat", seen.intersectionRatio < 0.4), { threshold: [0.4] }).observe(place);
+  frame.addEventListener("click", () => frame.classList.contains("afloat") && place.scrollIntoView({ behavior: "smooth", block: "center" }));
   let turn = 0;
   let url = null;
 
@@ -78,6 +83,7 @@ export function createPicture(app, act) {
     past.hidden = !given;
     keep.textContent = t(given?.kept ? "live.unkeep" : "live.keep");
     keep.setAttribute("aria-pressed", String(Boolean(given?.kept)));
+    remove.disabled = Boolean(given?.kept);
   }
 
   function blank(words = t("live.empty")) {
@@ -87,6 +93,6 @@ export function createPicture(app, act) {
     empty.hidden = false;
   }
 
-  const shape = ([width, height]) => (frame.style.aspectRatio = `${width} / ${height}`);
+  const shape = ([width, height]) => (place.style.aspectRatio = frame.style.aspectRatio = `${width} / ${height}`);
   return { element, frame, show, tell, follows, fail, peek, blank, shape, stale: (yes) => frame.classList.toggle("stale", yes), set on(yes) { on.checked = yes; } };
 }

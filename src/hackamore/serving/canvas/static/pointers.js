@@ -16,6 +16,7 @@ export function listen(frame, view, hand) {
     if (pen && event.pointerType === "touch") return; // the palm that rests while a pen draws
     if (event.pointerType === "mouse" && event.button > 1) return;
     event.preventDefault();
+    frame.classList.add("by-hand"); // a ring around what one draws on is for those who came by the keyboard
     frame.focus({ preventScroll: true });
     try {
       frame.setPointerCapture(event.pointerId);

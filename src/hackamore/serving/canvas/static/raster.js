@@ -20,6 +20,7 @@ import { Layers } from "./layers.js";
 import { base64, encoded } from "./png.js";
 import { cut, ellipse, flood, joined, outline, paste, rectangle, stroke } from "./pixels.js";
 import { listen } from "./pointers.js";
+import { ARROWS, shortcut } from "./raster_keys.js";
 import { View } from "./view.js";
 
 const SHAPES = {
@@ -30,7 +31,6 @@ const SHAPES = {
   ring: (picture, from, to, value) => outline(picture, from, to, from.size, value, true),
 };
 const LARGEST = 0.5; // of the longer side
-const LETTERS = { b: "brush", l: "line", r: "rectangle", o: "ellipse", f: "fill", e: "eraser" };
 
 export class Raster {
   #history = new History();
@@ -101,15 +101,13 @@ export class Raster {
   // Something about the layers that can be undone; `act` gives false where it changed nothing.
   change(act) {
     this.#cancel();
-    const before = this.#arrangement();
+    let other = this.layers.arrangement();
     if (act(this.layers) === false) return;
-    let other = before;
     this.#history.push({
-      bytes: before.all.length * 64,
+      bytes: this.layers.lost(other),
       swap: () => {
-        const now = this.#arrangement();
-        this.layers.all = other.all.map(({ layer, ...rest }) => Object.assign(layer, rest));
-        this.layers.chosen = other.chosen;
+        const now = this.layers.arrangement();
+        this.layers.arrange(other);
         other = now;
         return this.#whole();
       },
@@ -173,15 +171,7 @@ export class Raster {
 
   // A shortcut that holds wherever the focus is on the page, as long as nothing is being typed.
   key(event) {
-    const letter = event.key.toLowerCase();
-    const act = event.ctrlKey || event.metaKey
-      ? { z: () => (event.shiftKey ? this.redo() : this.undo()), y: () => this.redo() }[letter]
-      : event.altKey ? null : {
-        "[": () => { this.size = Math.min(this.size - 1, this.size / 1.25); },
-        "]": () => { this.size = Math.max(this.size + 1, this.size * 1.25); },
-        "+": () => this.view.scale(1.5), "=": () => this.view.scale(1.5), "-": () => this.view.scale(1 / 1.5),
-        0: () => this.view.reset(),
-      }[letter] ?? (this.tools.includes(LETTERS[letter]) ? () => { this.tool = LETTERS[letter]; } : null);
+    const act = shortcut(this, event);
     if (!act) return false;
     event.preventDefault();
     act();
@@ -190,7 +180,8 @@ export class Raster {
 
   // With the keyboard alone: arrows move the brush, space sets it down and lifts it.
   #pressed(event) {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const step = ARROWS[event.key];
+    this.element.classList.remove("by-hand");
     if (event.key === "Escape" && this.#stroke) this.#cancel();
     else if (step && !event.ctrlKey && !event.metaKey) {
       const by = event.shiftKey ? 1 : 4;
@@ -292,11 +283,6 @@ export class Raster {
     const { x, y } = this.view.project(point.x, point.y);
     const across = (this.#size / this.width) * this.element.clientWidth * this.view.zoom;
     this.ring.style.cssText = `width: ${across}px; height: ${across}px; transform: translate(${x - across / 2}px, ${y - across / 2}px)`;
-  }
-
-  #arrangement() {
-    const all = this.layers.all.map((layer) => ({ layer, ...layer }));
-    return { all, chosen: this.layers.chosen };
   }
 
   #whole() { return { x: 0, y: 0, width: this.width, height: this.height }; }

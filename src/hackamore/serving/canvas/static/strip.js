@@ -64,7 +64,7 @@ export function createStrip(app, frames, { look, recover }) {
       const next = all[Math.min(all.length - 1, Math.max(0, all.indexOf(chosen) + step))];
       if (next !== chosen) choose(next);
     } else if (event.key === "Enter" && chosen) recover(chosen);
-    else if (event.key === "Delete" && chosen) remove(chosen);
+    else if (event.key === "Delete" && chosen && !chosen.kept) remove(chosen);
     else if (event.key === "Escape" && chosen) choose(chosen);
     else return;
     event.preventDefault();
