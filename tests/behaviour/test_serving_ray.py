@@ -1,12 +1,16 @@
 """The ray engine on a cluster of two nodes with a core each, as processes of this machine: replicas that may die."""
 
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from PIL import Image
 
 from hackamore.core.errors import HackamoreError
+from hackamore.core.recipe import read_recipe
+from hackamore.serving.batch import run_batch
 from hackamore.serving.cluster import share_of
 from hackamore.serving.engine import Engine
 from hackamore.serving.models import Models
@@ -141,3 +145,17 @@ def test_a_replica_that_dies_under_load_loses_no_job(served):
         assert any(one.attempts == 2 for one in over)
         assert {one.pictures[0].seed for one in over} == set(range(10))
         assert all(engine.picture(one.id, 0).read_bytes().startswith(b"\x89PNG") for one in over)
+
+
+def test_a_file_of_jobs_is_done_by_the_cluster(served, tmp_path):
+    """After the replicas, which have both cores."""
+    settings, _ = served
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "hint.png")
+    bad = {"prompt": "a lake", "steps": 2, "controls": [{"kind": "canny", "image_file": "hint.png"}]}
+    good = [{"prompt": "a lake", "steps": 2, "seed": seed, "name": f"lake-{seed}"} for seed in range(5)]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, [*good, bad])))
+    told = []
+    summary = run_batch(tmp_path / "jobs.jsonl", tmp_path / "out", settings, False, told.append)
+    assert (summary.done, len(summary.failed), len(told)) == (5, 1, 6)
+    assert summary.failed[0]["error"]["what"].startswith("canny finds no edges")
+    assert [read_recipe(tmp_path / "out" / f"lake-{seed}-0.png").seed for seed in range(5)] == list(range(5))

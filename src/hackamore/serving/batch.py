@@ -188,8 +188,7 @@ def _far(path: Path, lines: Sequence[Line], settings: ServeSettings) -> Iterator
             fn_constructor_args=(far_settings(settings, share).model_dump_json(), share.cpus, source),
             compute=data.ActorPoolStrategy(size=min(settings.replicas, -(-len(lines) // together))),
             batch_size=together,
-            max_restarts=-1,
-            max_task_retries=1,
+            ray_remote_args_fn=lambda: {"max_task_retries": 1},
             **share.resources,
         )
         yield from _back(far, lines)
