@@ -210,7 +210,7 @@ def test_a_base_without_a_control_for_poses_says_so(open_page):
     page.route("**/v1/info", lambda route: _without_poses(route))
     page.reload()
     expect(page.locator(".po-closed")).to_contain_text("meadow has no pose control")
-    expect(page.locator(".po-closed")).to_contain_text("canny")
+    expect(page.locator(".po-closed")).to_contain_text("Edges, Materials")
     assert page.evaluate(
         "document.querySelector('.po-desk').inert && document.querySelector('.po-tab .un-tools').inert"
     )

@@ -50,6 +50,7 @@ export function createEditor({ bones, words, changed, told, stroking }) {
   // Something that happened at once and can be undone; nothing is told where nothing changed.
   function act(next, now = chosen) {
     people = next;
+    if (now !== chosen) joint = -1;
     chosen = clamp(now, 0, Math.max(0, people.length - 1));
     if (!people[chosen] || !(people[chosen].body[joint]?.[2] > 0)) joint = -1;
     settle();

@@ -51,7 +51,7 @@ export function create(app) {
   // A base without a pose control: all is there to be seen, nothing to be used, and words say why.
   function guard() {
     const others = [...new Set((app.info.bases ?? []).map((one) => one.name))].filter((base) => offers(app.info, base, "pose"));
-    const kinds = [...new Set(controlsOf(app.info, app.base().name).map((one) => one.kind).filter(Boolean))];
+    const kinds = [...new Set(controlsOf(app.info, app.base().name).map((one) => one.kind).filter(Boolean))].map((kind) => (t.has(`kind.${kind}`) ? t(`kind.${kind}`) : kind));
     bar.inert = desk.inert = !open();
     element.classList.toggle("off", !open());
     closed.hidden = open();
