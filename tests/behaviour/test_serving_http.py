@@ -21,6 +21,7 @@ from hackamore.core.image import load_picture  # noqa: E402
 from hackamore.core.recipe import Recipe  # noqa: E402
 from hackamore.serving.http.events import stream  # noqa: E402
 from hackamore.serving.job import Event, Job  # noqa: E402
+from hackamore.serving.settings import Limits  # noqa: E402
 from tests.behaviour.serving_rig import LOCAL, Rig, errors_of, picture, rig, served, until  # noqa: E402
 
 
@@ -360,3 +361,29 @@ def test_the_description_is_complete(parts: Rig, client: TestClient):
     for example in body["examples"].values():
         _request(**{name: value for name, value in example["value"].items() if name != "prompt"})
     assert client.get("/docs").headers["content-type"].startswith("text/html")
+
+
+def test_a_server_that_stopped_or_whose_disk_is_full_says_so_by_its_status(tmp_path):
+    with rig(tmp_path) as one:
+        client = TestClient(one.app, base_url=LOCAL)
+        base = one.engine._kept._base
+        (pages,) = base.execute("PRAGMA page_count").fetchone()
+        base.execute(f"PRAGMA max_page_count={pages}")
+        for route in ("/v1/jobs", "/sdapi/v1/txt2img", "/v1/images/generations"):
+            answer = client.post(route, json={"prompt": "x" * 8000})
+            assert (answer.status_code, "full" in errors_of(answer)["received"]) == (507, True)
+        base.execute("PRAGMA max_page_count=1000000")
+        with one.models.hold() as held:
+            one.models.base(held=held)
+            assert client.post("/v1/models/meadow/unload").status_code == 409
+    for route in ("/v1/jobs", "/sdapi/v1/txt2img", "/v1/images/generations"):
+        assert client.post(route, json={"prompt": "x"}).status_code == 503
+    assert client.get("/v1/jobs").status_code == 503
+
+
+def test_who_waits_for_what_expires_is_told_to_come_later(tmp_path):
+    with rig(tmp_path, limits=Limits(seconds=0.2)) as one:
+        one.painter.go.clear()
+        answer = TestClient(one.app, base_url=LOCAL).post("/v1/images/generations", json={"prompt": "x"})
+    assert answer.status_code == 503
+    assert "deadline" in errors_of(answer)["what"]

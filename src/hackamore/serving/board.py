@@ -13,7 +13,7 @@ from hackamore.serving.active import Active, new_job
 from hackamore.serving.job import Event, Failure, Job, State
 from hackamore.serving.ledger import Ledger
 from hackamore.serving.queue import Pace, Queue
-from hackamore.serving.refusal import Full, failure_of
+from hackamore.serving.refusal import Full, Later, failure_of
 from hackamore.serving.request import Request
 from hackamore.serving.store import Store
 from hackamore.serving.watchers import Told, Watcher, Watchers, call
@@ -64,10 +64,10 @@ class Board:
             return {}
 
     def admit(self, live: str | None) -> None:
-        """Raises :class:`Full` where there is no room, and :class:`WorkFailed` where no more is taken."""
+        """Raises :class:`Full` where there is no room, and :class:`Later` where no more is taken."""
         with self._lock:
             if self._closed:
-                raise WorkFailed("the server is stopping", remedy="send it again when it runs")
+                raise Later("the server is stopping", remedy="send it again when it runs")
             if not self._queue.room(live):
                 raise Full(self._queue.bound, self._pace.room_in())
 

@@ -19,7 +19,7 @@ from hackamore.serving.board import Board
 from hackamore.serving.crew import Hand
 from hackamore.serving.job import Event, Job
 from hackamore.serving.queue import Pace
-from hackamore.serving.refusal import Full, Unknown
+from hackamore.serving.refusal import Full, Later, Unknown
 from hackamore.serving.request import Request
 from hackamore.serving.settings import ServeSettings
 from hackamore.serving.store import Store
@@ -182,12 +182,12 @@ class Engine:
             unwatch()
 
     async def wait(self, job_id: str) -> Job:
-        """The job when it is over. Raises :class:`WorkFailed` where the engine stops before."""
+        """The job when it is over. Raises :class:`Later` where the engine stops before."""
         async with aclosing(self.events(job_id)) as events:
             async for event in events:
                 if event.job.over:
                     return event.job
-        raise WorkFailed("the server is stopping", remedy="ask for the job again: it is done when the server runs")
+        raise Later("the server is stopping", remedy="ask for the job again: it is done when the server runs")
 
     def picture(self, job_id: str, index: int) -> Path:
         """Where picture ``index`` of a done job lies. Raises :class:`Unknown`."""
@@ -219,13 +219,13 @@ class Engine:
     @property
     def _at(self) -> Board:
         if self._board is None:
-            raise WorkFailed("the server has not started")
+            raise Later("the server has not started")
         return self._board
 
     @property
     def _kept(self) -> Store:
         if self._store is None:
-            raise WorkFailed("the server has not started")
+            raise Later("the server has not started")
         return self._store
 
     def _keys(self, request: Request) -> Mapping[str, object]:

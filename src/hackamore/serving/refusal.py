@@ -10,6 +10,18 @@ class Unknown(HackamoreError):
     """There is no such job, or no such picture of it."""
 
 
+class Later(WorkFailed):
+    """Not now: the server stops, or others use what it needs."""
+
+
+class InUse(WorkFailed):
+    """It cannot be let go of, because work on it goes on."""
+
+
+class NotKept(WorkFailed):
+    """The server's disk takes no more, or its database fails."""
+
+
 class Full(HackamoreError):
     """No more jobs may wait; ``retry_after`` seconds from now there is likely room."""
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.core.errors import HackamoreError
+from hackamore.serving.refusal import InUse, Later
 
 MIB = 2**20
 
 
-class NoRoom(WorkFailed):
+class NoRoom(Later):
     """It would fit by itself, but not beside what is in use."""
 
 
@@ -95,7 +96,7 @@ class Shelf:
                 return False
             above = self._above(found)
             if any(one.holders for one in above):
-                raise WorkFailed(f"{found.name} is in use", remedy="again when the work on it is over")
+                raise InUse(f"{found.name} is in use", remedy="again when the work on it is over")
             for one in above:
                 del self._loaded[one.key]
             return True

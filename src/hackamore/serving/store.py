@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.core.files import clear_leftovers, written_whole
 from hackamore.serving.job import Job, State
-from hackamore.serving.refusal import Unknown
+from hackamore.serving.refusal import Later, NotKept, Unknown
 from hackamore.serving.request import Request
 from hackamore.serving.worker import Made
 
@@ -99,7 +99,7 @@ class Store:
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         """A transaction; on the disk when it ends."""
-        with self._told(), self._lock:
+        with self._told(NotKept), self._lock:
             self._base.execute("BEGIN IMMEDIATE")
             try:
                 yield self._base
@@ -114,14 +114,14 @@ class Store:
             return self._base.execute(query, values).fetchall()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, kind: type[WorkFailed] = WorkFailed) -> Iterator[None]:
         """The database's errors in words."""
         try:
             yield
         except sqlite3.ProgrammingError as error:
-            raise WorkFailed("the server is stopped", received=str(error)) from error
+            raise Later("the server is stopped", received=str(error)) from error
         except sqlite3.Error as error:
-            raise WorkFailed(
+            raise kind(
                 "the server's list of jobs cannot be read or written",
                 received=str(error),
                 remedy="tell the operator: the disk may be full or damaged",
@@ -192,7 +192,7 @@ class Store:
         """Remove jobs with all that belongs to them."""
         with self._write() as base:
             base.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in ids])
-        with self._told(), self._lock:
+        with self._told(NotKept), self._lock:
             self._base.execute("PRAGMA incremental_vacuum").fetchall()
         for job_id in ids:  # after the database: what a kill leaves here is removed at the next start
             shutil.rmtree(self.results / job_id, ignore_errors=True)

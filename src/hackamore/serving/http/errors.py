@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.serving.engine import Full, Unknown
+from hackamore.serving.refusal import InUse, Later, NotKept
 from hackamore.serving.settings import ServeSettings
 
 MOST_PROBLEMS = 10
@@ -60,10 +61,10 @@ class ErrorReply(BaseModel):
 
 
 def status_of(error: HackamoreError) -> int:
-    """The status that an error is answered with: 400 where the request is wrong, 500 where the work failed."""
+    """The status that an error is answered with: 400 where the request is wrong, else the reason of the failure."""
     if isinstance(error, Refused):
         return error.status
-    known = {Full: 429, Unknown: 404, WorkFailed: 500}
+    known = {Full: 429, Unknown: 404, Later: 503, InUse: 409, NotKept: 507, WorkFailed: 500}
     return next((status for kind, status in known.items() if isinstance(error, kind)), 400)
 
 

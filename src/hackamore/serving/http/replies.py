@@ -23,9 +23,10 @@ WORDS = {
     422: "the request is not of the described form",
     429: "the queue is full; Retry-After tells when to come again",
     500: "the work failed",
-    503: "the server is stopping",
+    503: "not now: the server is stopping or busy",
+    507: "the server's disk takes no more",
 }
-ALWAYS = (400, 401, 403, 404, 408, 413, 422, 500)
+ALWAYS = (400, 401, 403, 404, 408, 413, 422, 500, 503, 507)
 """What any route may answer."""
 
 

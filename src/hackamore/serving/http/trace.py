@@ -78,7 +78,7 @@ class Trace:
         status, route = told["status"] or 499, route_of(scope)  # 499: gone before the answer began
         self.metrics.request(scope["method"], route, status, seconds)
         client = (scope.get("client") or ("",))[0]
-        level = logging.WARNING if status == 500 else logging.INFO
+        level = logging.WARNING if status in (500, 507) else logging.INFO
         fields = {"id": number, "method": scope["method"], "route": route, "status": status, "bytes": told["bytes"]}
         say("request", level, **fields, seconds=round(seconds, 4), client=client)
 

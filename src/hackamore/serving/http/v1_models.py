@@ -23,6 +23,7 @@ from hackamore.serving.http.replies import (
     ModelReply,
     PoseInfo,
     Swatch,
+    errors,
 )
 from hackamore.serving.request import Request, UnitRequest
 
@@ -53,7 +54,7 @@ def router(engine: Engine, models: Models, settings: ServeSettings) -> APIRouter
         _known(models, name)
         return reply(models.load(name))
 
-    @routes.post("/models/{name:path}/unload", summary="Let go of a base or a control")
+    @routes.post("/models/{name:path}/unload", summary="Let go of a base or a control", responses=errors(409))
     def unload(name: Named) -> ModelReply:
         """A base goes with its controls. What is in use stays, and that is an error."""
         _known(models, name)

@@ -11,6 +11,7 @@ from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.serving.engine import Engine
 from hackamore.serving.http.errors import Refused
 from hackamore.serving.job import Job
+from hackamore.serving.refusal import Later
 
 ONCE = {"x-should-retry": "false"}
 """Of an answer that would be the same again: OpenAI's clients ask no further."""
@@ -22,6 +23,12 @@ INTERRUPTED = 409
 
 class Unmade(WorkFailed):
     """The work on a job failed."""
+
+    headers = ONCE
+
+
+class Late(Later):
+    """The deadline of a job passed."""
 
     headers = ONCE
 
@@ -49,5 +56,5 @@ def refuse_unmade(job: Job) -> None:
     if error is None:
         what = "the generation was interrupted"
         raise Refused(INTERRUPTED, what, received=job.state, remedy="ask for it again", headers=ONCE)
-    kind = HackamoreError if error.input else Unmade
+    kind = HackamoreError if error.input else Late if job.state == "expired" else Unmade
     raise kind(error.what, received=error.received, expected=error.expected, remedy=error.remedy)
