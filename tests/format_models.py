@@ -8,6 +8,7 @@ import torch
 from diffusers import ControlNetModel
 from safetensors.torch import save_file
 
+from hackamore.controls.formats.file import ControlFile
 from hackamore.controls.formats.names import from_cldm, to_cldm
 
 PUBLISHED = {
@@ -96,3 +97,11 @@ def control_lora(net, unet, rank=3, seed=0):
     stands_for = ControlNetModel.from_config(net.config)
     stands_for.load_state_dict(meant)
     return tensors, stands_for.eval().requires_grad_(False)
+
+
+def shapes_of(network):
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+def file_of(shapes, path, **told):
+    return ControlFile(path, (path / "x.safetensors",), dict(shapes), **told)

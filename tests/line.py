@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hackamore.training.settings import RunSettings
-from hackamore.training.trainer import Task
+from hackamore.training.trainer import Task, read_log
 
 RUN = RunSettings(steps=24, batch_size=8, lr=0.05, warmup=3, log_every=2, checkpoint_every=5, sample_every=10, ema=0.9)
 
@@ -50,3 +50,13 @@ class Line(Task):
 
 def exported(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "line.pt", weights_only=True)
+
+
+def losses_of(folder):
+    return {row["step"]: row["loss"] for row in read_log(folder / "log.jsonl") if "loss" in row}
+
+
+def agree(one, other):
+    """The same weights and the same losses, to the last digit."""
+    first, second = exported(one), exported(other)
+    return all(torch.equal(first[name], second[name]) for name in first) and losses_of(one) == losses_of(other)

@@ -8,6 +8,8 @@ from PIL import Image
 
 from hackamore.cli.main import main
 from hackamore.core import palette
+from hackamore.training.trainer import train
+from tests.line import RUN, Line
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 
@@ -38,3 +40,9 @@ def run(monkeypatch, capsys):
         return code, out, err
 
     return command
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """The folder of a small run that nothing interrupted."""
+    return train(Line(), RUN, tmp_path_factory.mktemp("whole"))
