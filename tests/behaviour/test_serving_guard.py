@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,13 +15,17 @@ fastapi = pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient  # noqa: E402
 
 from hackamore.core.errors import HackamoreError, WorkFailed  # noqa: E402
+from hackamore.serving.engine import Engine  # noqa: E402
 from hackamore.serving.http import logs  # noqa: E402
+from hackamore.serving.http.app import make_app  # noqa: E402
 from hackamore.serving.http.bodies import DEEPEST, MOST_VALUES, check_json  # noqa: E402
 from hackamore.serving.http.errors import Refused, reply, status_of  # noqa: E402
 from hackamore.serving.http.guard import check_token, is_loopback  # noqa: E402
-from hackamore.serving.refusal import Full, Unknown  # noqa: E402
+from hackamore.serving.local import LocalWorker  # noqa: E402
+from hackamore.serving.models import Models  # noqa: E402
+from hackamore.serving.refusal import Full, InUse, Later, NotKept, Unknown  # noqa: E402
 from hackamore.serving.settings import Offer, ServeSettings  # noqa: E402
-from tests.behaviour.serving_rig import LOCAL, Rig, errors_of, rig, served, until  # noqa: E402
+from tests.behaviour.serving_rig import LOCAL, Rig, errors_of, picture, rig, served, until  # noqa: E402
 
 TOKEN = "a-secret-of-twenty-letters"
 
@@ -208,6 +213,7 @@ def test_what_pydantic_finds_is_told_in_words(client: TestClient):
 def test_errors_have_the_status_that_fits_them():
     told = {
         HackamoreError("x"): 400, WorkFailed("x"): 500, Unknown("x"): 404, Full(3, 7): 429, Refused(409, "x"): 409,
+        Later("x"): 503, InUse("x"): 409, NotKept("x"): 507,
     }  # fmt: skip
     assert {error: status_of(error) for error in told} == told
     assert reply(Full(3, 7)).headers["retry-after"] == "7"
@@ -220,6 +226,26 @@ def test_the_operators_paths_are_not_told():
     assert "secret" not in body
     assert str(settings.folder.absolute()) not in body
     assert "meadow" in bytes(reply(HackamoreError("not meadow"), settings).body).decode()
+
+
+def test_a_name_on_offer_is_told_although_it_looks_like_a_path():
+    settings = ServeSettings(controls=(Offer(name="meadow/canny", path="meadow/canny"),))
+    body = bytes(reply(HackamoreError("unknown control", expected="known: meadow/canny"), settings).body).decode()
+    assert "known: meadow/canny" in body
+
+
+def test_a_job_that_failed_does_not_tell_the_operators_paths(tmp_path: Path):
+    controls = (Offer(name="mine", path="/srv/secret/x.safetensors", kind="canny"),)
+    settings = ServeSettings(folder=tmp_path, canvas=False, controls=controls)
+    models = Models(settings)
+    engine = Engine(settings, [LocalWorker(models, settings, "cpu", "one")], models.check)
+    unit = {"kind": "canny", "image": picture(), "model": "mine"}
+    with engine:
+        client = TestClient(make_app(settings, engine, models), base_url=LOCAL)
+        job = client.post("/v1/jobs?wait=true", json={"prompt": "x", "steps": 1, "controls": [unit]}).json()
+        followed = client.get(f"/v1/jobs/{job['id']}/events").text
+    assert job["state"] == "failed"
+    assert "secret" not in json.dumps(job) + followed
 
 
 def test_a_fault_is_one_sentence_and_a_request_id(parts: Rig, monkeypatch: pytest.MonkeyPatch, caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from hackamore.core.errors import HackamoreError
 from hackamore.serving.board import Board
@@ -24,7 +25,10 @@ LONGEST = 60.0
 class Hand(threading.Thread):
     """Gives its worker one batch of up to ``size`` jobs after the other, until the board is closed."""
 
-    def __init__(self, worker: Worker, board: Board, store: Store, size: int, pace: Pace) -> None:
+    def __init__(
+        self, worker: Worker, board: Board, store: Store, size: int, pace: Pace, telling: Callable[[Failure], Failure]
+    ) -> None:
+        """``telling``: from a failure to what clients are told of it."""
         super().__init__(name=f"hand of {worker.name}", daemon=True)
         self.worker = worker
         self.resting = False
@@ -34,6 +38,7 @@ class Hand(threading.Thread):
         self._store = store
         self._size = size
         self._pace = pace
+        self._telling = telling
         self._leave = threading.Event()
 
     def leave(self) -> None:
@@ -85,7 +90,7 @@ class Hand(threading.Thread):
             words = Failure(what="the work on it failed for a reason that only the server's log tells", input=False)
             outcomes = [words] * len(ids)
         for job_id, outcome in zip(ids, outcomes, strict=True):
-            self._board.finish(job_id, outcome)
+            self._board.finish(job_id, self._telling(outcome) if isinstance(outcome, Failure) else outcome)
 
 
 def _complete(made: Made) -> bool:

@@ -18,6 +18,7 @@ from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.serving.board import Board
 from hackamore.serving.crew import Hand
 from hackamore.serving.job import Event, Job
+from hackamore.serving.private import telling
 from hackamore.serving.queue import Pace
 from hackamore.serving.refusal import Full, Later, Unknown
 from hackamore.serving.request import Request
@@ -77,8 +78,10 @@ class Engine:
                 self._store.close()
             self._lock.release()
             raise
-        board, store, told = self._board, self._store, self._settings.batch
-        self._hands = tuple(Hand(one, board, store, told or _usual_batch(one), self._pace) for one in self._workers)
+        told, plainly = self._settings.batch, telling(self._settings)
+        self._hands = tuple(
+            Hand(one, self._board, self._store, told or _usual_batch(one), self._pace, plainly) for one in self._workers
+        )
         for thread in (*self._hands, self._keeper):
             thread.start()
 

@@ -13,13 +13,13 @@ from starlette.exceptions import HTTPException
 
 from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.serving.engine import Full, Unknown
+from hackamore.serving.private import without_paths
 from hackamore.serving.refusal import InUse, Later, NotKept
 from hackamore.serving.settings import ServeSettings
 
 MOST_PROBLEMS = 10
 LONGEST_ECHO = 120
 """Characters of what was received that are said back."""
-HIDDEN = "(the server's own path)"
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 500: "server_error"}
 
 
@@ -128,12 +128,5 @@ def _told(value: object, settings: ServeSettings | None) -> str | None:
     if value is None:
         return None
     text = str(value).encode("utf-8", "replace").decode("utf-8")
-    for path in [] if settings is None else _paths(settings):
-        text = text.replace(path, HIDDEN)
+    text = text if settings is None else without_paths(text, settings)
     return " ".join(text.split()) if len(text) <= LONGEST_ECHO * 8 else f"{text[:LONGEST_ECHO]}…"
-
-
-def _paths(settings: ServeSettings) -> list[str]:
-    offers = (*settings.bases, *settings.controls)
-    told = [str(settings.folder.absolute()), *(offer.path for offer in offers)]
-    return [path for path in told if "/" in path.strip("/") and any(path != offer.name for offer in offers)]
