@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, png
 from hackamore.serving.http.a1111_body import Body, ImageBody
+from hackamore.serving.http.a1111_lists import _png_info
 from hackamore.serving.http.a1111_modules import ABSENT, MODULES, module_named, parameters_of, usable_modules
 from hackamore.serving.http.a1111_names import Offered, base_named, control_named, kind_told, offered
 from hackamore.serving.http.a1111_paint import filled, paint, read_mask
@@ -24,6 +26,7 @@ from hackamore.serving.http.a1111_request import Asked, asked
 from hackamore.serving.http.a1111_samplers import sampler_named
 from hackamore.serving.http.a1111_unit import UnitBody
 from hackamore.serving.http.infotext import read_infotext
+from hackamore.serving.http.openai_body import _transparent
 from hackamore.serving.models import Models
 from hackamore.serving.pictures import read_picture
 from hackamore.serving.settings import Limits, Offer, ServeSettings
@@ -437,3 +440,23 @@ def test_fields_of_anything_are_understood_or_refused(told: dict[str, Any]) -> N
     offers = [Offered("meadow", None, None, None, True)]
     with suppress(HackamoreError, ValidationError):
         asked(ImageBody.model_validate({"init_images": [TINY], **told}), offers, "meadow", LIMITS)
+
+
+def two_formats() -> str:
+    """A TIFF of 16×16 whose bytes another reader of Pillow's takes for a picture of 4000×4000."""
+    other = b"x: y\nImage type: RGBA image\nImage size (x*y): 4000*4000\n\x1a"
+    begin = 8 + len(other)
+    values = begin + 16 * 16
+    told = [(256, 16), (257, 16), (258, 8), (259, 1), (262, 1), (273, begin), (277, 1), (278, 16), (279, 16 * 16)]
+    entries = b"".join(struct.pack("<HHLL", tag, 3, 1, value) for tag, value in told)
+    return base64.b64encode(
+        b"II*\0" + struct.pack("<L", values) + other + bytes([200]) * 256 + struct.pack("<H", len(told)) + entries
+        + bytes(4)
+    ).decode()  # fmt: skip
+
+
+def test_a_picture_is_read_again_as_what_it_was_checked_as() -> None:
+    assert Image.open(BytesIO(base64.b64decode(two_formats()))).size == (4000, 4000)
+    assert read_mask(two_formats(), PIXELS).shape == (16, 16)
+    assert _transparent(two_formats(), PIXELS, "the image") is None
+    assert _png_info(two_formats(), PIXELS)["info"] == ""

@@ -15,7 +15,7 @@ from hackamore.core.errors import HackamoreError
 from hackamore.serving.http.a1111_names import Offered
 from hackamore.serving.http.a1111_samplers import SAMPLERS, SCHEDULES
 from hackamore.serving.http.infotext import read_infotext
-from hackamore.serving.pictures import decoded, read_picture
+from hackamore.serving.pictures import FORMATS, decoded, read_picture
 
 if TYPE_CHECKING:
     from hackamore.serving.models import Models
@@ -155,6 +155,6 @@ def _names(routes: APIRouter) -> None:
 
 def _png_info(text: str, most_pixels: int) -> dict[str, Any]:
     read_picture(text, most_pixels, "the picture")
-    with Image.open(BytesIO(decoded(text))) as picture:  # read whole above
+    with Image.open(BytesIO(decoded(text)), formats=FORMATS) as picture:  # read whole above
         info = str(picture.info.get("parameters", ""))
     return {"info": info, "items": {"parameters": info} if info else {}, "parameters": read_infotext(info)}

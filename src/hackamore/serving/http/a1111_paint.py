@@ -14,7 +14,7 @@ from hackamore.core.image import Picture, Size, resize
 from hackamore.core.recipe import embed
 from hackamore.sampling.inpaint import FEATHER, paste
 from hackamore.serving.http.a1111_body import ImageBody
-from hackamore.serving.pictures import decoded, read_picture
+from hackamore.serving.pictures import FORMATS, decoded, read_picture
 from hackamore.serving.settings import Limits
 
 FILL, ORIGINAL, NOISE = 0, 1, 2
@@ -101,7 +101,7 @@ def paint(body: ImageBody, size: Size | None, resizing: str, limits: Limits) -> 
 def read_mask(text: str, most_pixels: int, name: str = "the mask") -> Picture:
     """A mask's file in base64 → H×W uint8, 0 or 255: its light parts, or where it has any, its opaque ones."""
     picture = read_picture(text, most_pixels, name)
-    with Image.open(BytesIO(decoded(text, name))) as file:  # the picture was read whole above
+    with Image.open(BytesIO(decoded(text, name)), formats=FORMATS) as file:  # the picture was read whole above
         if file.has_transparency_data:
             opacity = np.asarray(file.convert("RGBA").getchannel("A"))
             if opacity.min() < 255:

@@ -17,7 +17,7 @@ from hackamore.core.image import Picture, Size
 from hackamore.core.recipe import embed
 from hackamore.serving.http.a1111_body import is_off, shown
 from hackamore.serving.http.a1111_names import Offered, base_named
-from hackamore.serving.pictures import decoded, read_picture
+from hackamore.serving.pictures import FORMATS, decoded, read_picture
 from hackamore.serving.request import Name, Prompt, Request, UnitRequest
 from hackamore.serving.settings import Limits
 
@@ -149,7 +149,7 @@ def _begun(body: Edited, size: Size | None, limits: Limits) -> dict[str, Any]:
 def _transparent(text: str, most_pixels: int, name: str) -> Picture | None:
     """H×W uint8, 255 where a picture is transparent; None where it cannot be."""
     read_picture(text, most_pixels, name)
-    with Image.open(BytesIO(decoded(text, name))) as file:  # read whole above
+    with Image.open(BytesIO(decoded(text, name)), formats=FORMATS) as file:  # read whole above
         if not file.has_transparency_data:
             return None
         opacity = np.asarray(file.convert("RGBA").getchannel("A"))
