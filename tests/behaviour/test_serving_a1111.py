@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import time
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
@@ -460,3 +461,13 @@ def test_a_picture_is_read_again_as_what_it_was_checked_as() -> None:
     assert read_mask(two_formats(), PIXELS).shape == (16, 16)
     assert _transparent(two_formats(), PIXELS, "the image") is None
     assert _png_info(two_formats(), PIXELS)["info"] == ""
+
+
+def test_a_hostile_infotext_is_read_at_once() -> None:
+    began = time.process_time()
+    for part in ("a:", 'a:"', "aa a" * 15 + ":", 'a:"\\",'):
+        read_infotext("Steps: 1," + part * (39_000 // len(part)))
+    assert time.process_time() - began < 0.5
+    text = 'a lake\nSteps: 20, ControlNet 0: "Module: canny, Model: \\"x\\", Weight: 1", Size: 64x64'
+    told = read_infotext(text)
+    assert (told["Size"], told["Steps"], told["ControlNet 0"][:13]) == ("64x64", "20", "Module: canny")

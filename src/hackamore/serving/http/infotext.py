@@ -6,9 +6,8 @@ import re
 
 LONGEST = 40_000
 """Characters that are read."""
-_PAIR = re.compile(
-    r'(\w[\w \-/]{0,60}):\s?("(?:\\.|[^\\"]){0,2000}"|[^,]{0,2000})(?:,|$)'
-)  # bounded: texts are anybody's
+_PAIR = re.compile(r'\s*(?:(\w[\w \-/]{0,60}):\s?("(?:\\.|[^\\"]){0,2000}+"(?=,|$)|[^,]*+)|[^,]*+)(?:,|$)')
+"""One pair, or something else up to a comma: it fits everywhere, and nothing is tried twice, whatever the text."""
 _NEGATIVE = "Negative prompt:"
 
 
@@ -24,5 +23,6 @@ def read_infotext(text: str) -> dict[str, str]:
         "Negative prompt": "\n".join(lines[first:]).removeprefix(_NEGATIVE).strip(),
     }
     for name, value in _PAIR.findall(settings):
-        told[name] = value.strip().strip('"')
+        if name:
+            told[name] = value.strip().strip('"')
     return told
