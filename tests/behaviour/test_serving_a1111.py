@@ -471,3 +471,14 @@ def test_a_hostile_infotext_is_read_at_once() -> None:
     text = 'a lake\nSteps: 20, ControlNet 0: "Module: canny, Model: \\"x\\", Weight: 1", Size: 64x64'
     told = read_infotext(text)
     assert (told["Size"], told["Steps"], told["ControlNet 0"][:13]) == ("64x64", "20", "Module: canny")
+
+
+@pytest.mark.parametrize(
+    "told", [{"units": [{"enabled": True}]}, {"enabled": True, "model": "canny"}, {"args": [], "unit": {"image": "A"}}]
+)
+def test_units_beside_args_are_refused_and_not_dropped(offers: list[Offered], told: dict[str, Any]) -> None:
+    with pytest.raises(HackamoreError, match="args"):
+        understood(offers, alwayson_scripts={"controlnet": told})
+    with pytest.raises(HackamoreError, match=r"args|not on this server"):
+        understood(offers, alwayson_scripts={"another": told})
+    assert understood(offers, alwayson_scripts={"controlnet": {"args": []}, "another": {}}).request.controls == ()

@@ -146,6 +146,11 @@ def _units(scripts: dict[str, Any], around: Surroundings) -> list[UnitAsked]:
     """The units of the one script that is here; another that is switched on is refused by name."""
     units: list[UnitAsked] = []
     for name, told in scripts.items():
+        beside = [key for key, value in told.items() if key != "args" and value] if isinstance(told, dict) else []
+        if beside:
+            raise HackamoreError(
+                f"the script {name[:100]} is told more than args", received=beside[0][:100], expected="{args: […]}"
+            )
         args = told.get("args", []) if isinstance(told, dict) else told
         if name.lower() == "controlnet":
             units += units_asked(args, around)
