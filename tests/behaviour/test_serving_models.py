@@ -4,6 +4,7 @@ import base64
 import io
 import struct
 import threading
+import tracemalloc
 import zlib
 from contextlib import suppress
 
@@ -254,3 +255,18 @@ def test_damaged_files_of_every_kind_are_never_more_than_an_error():
                 data[place] = generator.integers(256)
             with suppress(HackamoreError):
                 assert read_picture(encoded(bytes(data)), MOST).dtype == np.uint8
+
+
+def test_the_pictures_of_a_request_are_checked_one_at_a_time():
+    side = 2000
+    models = Models(settings(limits=Limits(units=8)))
+    picture = encoded(saved("PNG", np.full((side, side, 3), 90, np.uint8)))
+    units = tuple(UnitRequest(kind="canny", image=picture) for _ in range(8))
+    models.check(Request(prompt="x", controls=units[:1]))  # what is loaded once is no part of it
+    tracemalloc.start()
+    try:
+        models.check(Request(prompt="x", controls=units))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * side * side * 3

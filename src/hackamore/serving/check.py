@@ -11,7 +11,7 @@ from hackamore.controls.spec import ControlSpec
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.core.image import Size, resize
 from hackamore.serving.pictures import read_picture
-from hackamore.serving.request import Request
+from hackamore.serving.request import Request, UnitRequest
 from hackamore.serving.settings import Limits
 
 if TYPE_CHECKING:
@@ -23,24 +23,36 @@ MOST_SEED = 2**32
 
 def check_request(request: Request, models: Models) -> Request:
     """The request with base, seed and defaults filled in, checked; see :meth:`Models.check`."""
-    from hackamore.generate.plan import check, steps_of
-    from hackamore.serving.units import check_heard, known_control, spec_of
+    from hackamore.generate.plan import check
 
     limits, base_name = models.settings.limits, models.known.base(request.base).name
     check_limits(request, limits)
     base = models.ready(base_name)
     filled = _filled(request, base_name, base)
-    specs = [spec_of(unit, limits) for unit in filled.controls]
-    names = [known_control(unit, base_name, models.known).name for unit in filled.controls]
     if base is None:
+        for unit in filled.controls:
+            _check_unit(unit, base_name, models)
         _read_start(filled, limits)
         return filled
     told = keywords(filled, base, limits)
     check(base, [told.pop("prompt")] * told.pop("num"), **told)
-    for unit, spec, name in zip(filled.controls, specs, names, strict=True):
-        check_heard(unit, steps_of(base, **told))
-        _check_control(spec, models.ready_control(name, base_name), base, told["size"], filled.num)
+    for unit in filled.controls:
+        _check_unit(unit, base_name, models, base, told, filled.num)
     return filled
+
+
+def _check_unit(
+    unit: UnitRequest, base_name: str, models: Models, base: Any = None, told: Any = None, num: int = 1
+) -> None:
+    """Raise for a unit that cannot be applied. One at a time: the pixels of all of them would fill the memory."""
+    from hackamore.generate.plan import steps_of
+    from hackamore.serving.units import check_heard, known_control, spec_of
+
+    spec = spec_of(unit, models.settings.limits)
+    name = known_control(unit, base_name, models.known).name
+    if base is not None:
+        check_heard(unit, steps_of(base, **told))
+        _check_control(spec, models.ready_control(name, base_name), base, told["size"], num)
 
 
 def check_limits(request: Request, limits: Limits) -> None:
