@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/hackamore demo
 
 test: check $(JUDGES)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
