@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from hackamore.core.errors import HackamoreError
 from hackamore.serving.http.a1111_names import Offered
+from hackamore.serving.http.bodies import MOST_VALUES
 from hackamore.serving.http.openai_body import Edited, Varied, Wanted, asked
 from hackamore.serving.pictures import read_picture
 from hackamore.serving.request import Request
@@ -119,6 +120,21 @@ def test_masks_that_are_none_are_refused(mask: str) -> None:
 def test_controls_in_a_form_are_json() -> None:
     request = understood(Edited, image=file(), controls=json.dumps([{"kind": "seg", "image": "AAAA", "scale": 0.5}]))
     assert request.controls[0].scale == 0.5
+
+
+@pytest.mark.parametrize(
+    ("controls", "words"),
+    [
+        ("[" + "[]," * MOST_VALUES + "[]]", "too many values"),
+        ("[" * 900 + "]" * 900, "too deep"),
+        ('[{"kind": "blur", "image": "AAAA", "parameters": {"sigma": NaN}}]', "not valid JSON"),
+        ('[{"kind": "seg", "image": "AAAA", "weights": [1e999]}]', "too large"),
+        ("nothing", "JSON"),
+    ],
+)
+def test_controls_in_a_form_are_bounded_as_bodies_are(controls: str, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        understood(Edited, image=file(), controls=controls)
 
 
 def test_a_variation_needs_no_prompt() -> None:

@@ -17,6 +17,7 @@ from hackamore.core.image import Picture, Size
 from hackamore.core.recipe import embed
 from hackamore.serving.http.a1111_body import is_off, shown
 from hackamore.serving.http.a1111_names import Offered, base_named
+from hackamore.serving.http.bodies import check_json
 from hackamore.serving.pictures import FORMATS, decoded, read_picture
 from hackamore.serving.request import Name, Prompt, Request, UnitRequest
 from hackamore.serving.settings import Limits
@@ -68,9 +69,10 @@ class Wanted(BaseModel):
         if not isinstance(value, str):
             return value
         try:
+            check_json(value.encode("utf-8", "surrogatepass"))  # nobody did, as the body of a form is no JSON
             return json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise ValueError("controls is not JSON") from error
+        except (HackamoreError, ValueError) as error:
+            raise ValueError(f"controls cannot be read: {error}") from error
 
 
 class Edited(Wanted):
