@@ -1,5 +1,7 @@
 """The order of waiting jobs."""
 
+from collections import deque
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
@@ -127,3 +129,15 @@ def test_room_is_told_from_the_pace_of_late(workers, expected):
     for _ in range(40):
         pace.add(16.0, jobs=4)
     assert pace.room_in() == expected
+
+
+def test_a_pace_is_never_without_a_number():
+    class Asked(deque):
+        def clear(self):
+            super().clear()
+            pace.room_in()  # as another thread may at this very moment
+
+    pace = Pace(1)
+    pace._seconds = Asked([2.0])
+    pace.add(1.0)
+    assert pace.room_in() == 1

@@ -114,10 +114,11 @@ class Pace:
 
     def add(self, seconds: float, jobs: int = 1) -> None:
         """``jobs`` were worked on together in ``seconds``."""
-        if self._guessed:
-            self._seconds.clear()
-            self._guessed = False
-        self._seconds.append(seconds / max(1, jobs))
+        each = seconds / max(1, jobs)
+        if self._guessed:  # at once: another thread may ask at this very moment
+            self._seconds, self._guessed = deque([each], maxlen=32), False
+        else:
+            self._seconds.append(each)
 
     def room_in(self) -> int:
         """Whole seconds after which a full queue has likely a place again; 1 or more."""
