@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -19,7 +20,11 @@ from fastapi.testclient import TestClient  # noqa: E402
 
 from hackamore.core.image import load_picture  # noqa: E402
 from hackamore.core.recipe import Recipe  # noqa: E402
+from hackamore.serving.engine import Unknown  # noqa: E402
+from hackamore.serving.http.a1111_desk import Desk  # noqa: E402
+from hackamore.serving.http.errors import Refused  # noqa: E402
 from hackamore.serving.http.events import stream  # noqa: E402
+from hackamore.serving.http.waiting import Narrow  # noqa: E402
 from hackamore.serving.job import Event, Job  # noqa: E402
 from hackamore.serving.settings import Limits  # noqa: E402
 from tests.behaviour.serving_rig import LOCAL, Rig, errors_of, picture, rig, served, until  # noqa: E402
@@ -387,3 +392,29 @@ def test_who_waits_for_what_expires_is_told_to_come_later(tmp_path):
         answer = TestClient(one.app, base_url=LOCAL).post("/v1/images/generations", json={"prompt": "x"})
     assert answer.status_code == 503
     assert "deadline" in errors_of(answer)["what"]
+
+
+def test_more_than_may_wait_are_answered_429(client: TestClient):
+    go = threading.Event()
+
+    async def ask() -> list[object]:
+        narrow = Narrow(1, 1)
+        asking = [asyncio.ensure_future(narrow.run(lambda: go.wait(20))) for _ in range(3)]
+        await asyncio.wait(asking, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        go.set()
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    *worked, refused = asyncio.run(ask())
+    assert worked == [True, True]
+    assert isinstance(refused, Refused)
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+    paths = client.get("/openapi.json").json()["paths"]
+    for route in ("/v1/annotate", "/controlnet/detect", "/controlnet/render_openpose_json"):
+        assert "429" in paths[route]["post"]["responses"]
+
+
+def test_a_job_that_is_gone_is_not_on_its_way(parts: Rig):
+    desk = Desk(parts.engine, "meadow")
+    with pytest.raises(Unknown), desk.going("0" * 32, 1, 1):
+        pass
+    assert desk._going == {}

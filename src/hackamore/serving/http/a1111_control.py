@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
@@ -30,6 +29,8 @@ from hackamore.serving.http.a1111_modules import (
 from hackamore.serving.http.a1111_names import Offered, kind_of, kind_told
 from hackamore.serving.http.a1111_paint import read_mask
 from hackamore.serving.http.a1111_unit import LEAST_RESOLUTION
+from hackamore.serving.http.replies import errors
+from hackamore.serving.http.waiting import Narrow
 from hackamore.serving.pictures import read_picture
 from hackamore.serving.settings import ServeSettings
 
@@ -56,7 +57,7 @@ class Detect(BaseModel):
 
 def control_routes(routes: APIRouter, offers: Callable[[], list[Offered]], settings: ServeSettings, desk: Desk) -> None:
     """Add the routes under ``/controlnet``."""
-    limiter = CapacityLimiter(_AT_ONCE)
+    narrow = Narrow(_AT_ONCE, settings.limits.queue)
 
     @routes.get("/controlnet/version")
     async def version() -> dict[str, int]:
@@ -84,15 +85,15 @@ def control_routes(routes: APIRouter, offers: Callable[[], list[Offered]], setti
         """How many units one request may have."""
         return {"control_net_unit_count": settings.limits.units}
 
-    @routes.post("/controlnet/detect")
+    @routes.post("/controlnet/detect", responses=errors(429))
     async def detect(body: Detect) -> dict[str, Any]:
         """The hints of pictures; of poses the key points too."""
-        return await run_sync(_detect, body, settings, limiter=limiter)
+        return await narrow.run(partial(_detect, body, settings))
 
-    @routes.post("/controlnet/render_openpose_json")
+    @routes.post("/controlnet/render_openpose_json", responses=errors(429))
     async def render_openpose_json(poses: list[dict[str, Any]]) -> dict[str, Any]:
         """Drawings of key points."""
-        return await run_sync(_render, poses, settings, limiter=limiter)
+        return await narrow.run(partial(_render, poses, settings))
 
 
 def _controls(all_offers: list[Offered], base: str) -> list[Offered]:

@@ -50,11 +50,13 @@ class Desk:
         mine = Going(job_id, steps, pictures)
         with self._lock:
             self._going[job_id] = mine
-        unwatch = self._engine.watch(job_id, mine.told)
         try:
-            yield
+            unwatch = self._engine.watch(job_id, mine.told)
+            try:
+                yield
+            finally:
+                unwatch()
         finally:
-            unwatch()
             with self._lock:
                 self._going.pop(job_id, None)
 

@@ -7,7 +7,6 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body
 
 from hackamore.annotators.catalog import annotator_class
@@ -16,8 +15,8 @@ from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, Size, png, resize
 from hackamore.core.skeleton import People, to_openpose
 from hackamore.serving.http.annotators import Listing
-from hackamore.serving.http.errors import Refused
 from hackamore.serving.http.replies import AnnotateReply, AnnotateRequest, AnnotatorReply, errors
+from hackamore.serving.http.waiting import Narrow
 from hackamore.serving.parameters import check_parameters, check_usable
 from hackamore.serving.pictures import read_people, read_picture
 
@@ -34,7 +33,7 @@ EXAMPLES: dict[str, Any] = {
 def router(settings: ServeSettings) -> APIRouter:
     """``/v1/annotators`` and ``/v1/annotate``."""
     routes = APIRouter(prefix="/v1", tags=["annotators"])
-    listing, limiter = Listing(), CapacityLimiter(AT_ONCE)
+    listing, narrow = Listing(), Narrow(AT_ONCE, settings.limits.queue)
 
     @routes.get("/annotators", summary="Annotators, their parameters, and which work here")
     def annotators() -> list[AnnotatorReply]:
@@ -46,10 +45,7 @@ def router(settings: ServeSettings) -> APIRouter:
         request: Annotated[AnnotateRequest, Body(openapi_examples=EXAMPLES)],
     ) -> AnnotateReply:
         """The very hint that a unit with these words would receive, and what was done beyond what was asked."""
-        if limiter.statistics().tasks_waiting >= settings.limits.queue:
-            raise Refused(429, "too many pictures wait to be annotated", headers={"Retry-After": "1"})
-        work = partial(hint, request, settings.limits)
-        return await to_thread.run_sync(work, limiter=limiter)
+        return await narrow.run(partial(hint, request, settings.limits))
 
     return routes
 

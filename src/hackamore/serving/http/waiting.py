@@ -1,10 +1,12 @@
-"""Routes that answer when the picture is there: a job for each call, given up when its client hangs up."""
+"""Routes that answer when the picture is there: given up when its client hangs up, and only so many at a time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 
 from hackamore.core.errors import HackamoreError, WorkFailed
@@ -13,6 +15,7 @@ from hackamore.serving.http.errors import Refused
 from hackamore.serving.job import Job
 from hackamore.serving.refusal import Later
 
+Value = TypeVar("Value")
 ONCE = {"x-should-retry": "false"}
 """Of an answer that would be the same again: OpenAI's clients ask no further."""
 GLANCE = 0.2
@@ -31,6 +34,23 @@ class Late(Later):
     """The deadline of a job passed."""
 
     headers = ONCE
+
+
+class Narrow:
+    """Runs work in threads, little of it at a time; where ``most`` wait already, one more is answered 429."""
+
+    def __init__(self, at_once: int, most: int) -> None:
+        self._limiter, self._most, self._here = CapacityLimiter(at_once), at_once + most, 0
+
+    async def run(self, work: Callable[[], Value]) -> Value:
+        """What ``work`` gives."""
+        if self._here >= self._most:
+            raise Refused(429, "too many pictures wait to be annotated", headers={"Retry-After": "1"})
+        self._here += 1  # the limiter itself counts later, when several have come in
+        try:
+            return await to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            self._here -= 1
 
 
 async def until_over(engine: Engine, job_id: str, gone: Callable[[], Awaitable[bool]]) -> Job:
