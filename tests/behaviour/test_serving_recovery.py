@@ -64,7 +64,7 @@ def check_once(folder) -> dict[str, list[str]]:
 def test_kill_at_any_moment_and_each_job_ends_once(tmp_path):
     draw = random.Random(5)
     for _ in range(4):
-        server = child(tmp_path, submit=30)
+        server = child(tmp_path, submit=400)
         before = len(lines(tmp_path))
         until(lambda server=server, before=before: len(lines(tmp_path)) > before or server.poll() is not None)
         time.sleep(draw.uniform(0.0, 0.4))
