@@ -258,7 +258,9 @@ def test_wandb_keeps_one_offline_run_that_tells_nothing_twice(tmp_path, monkeypa
     runs = sorted(path.name for path in tmp_path.glob("wandb/offline-run-*"))
     assert runs
     assert len({name.split("-")[3] for name in runs}) == 1
-    rows = wandb_rows(tmp_path)
+    late = time.monotonic() + 20
+    while 400 not in (rows := wandb_rows(tmp_path))["train/loss"] and time.monotonic() < late:
+        time.sleep(0.2)  # its service writes in a process of its own
     assert sorted(rows["train/loss"]) == list(range(20, 401, 20))
     assert rows["train/loss"][400] == pytest.approx(1 + 1 / 400)
     assert sorted(rows["probe/normalised"]) == sorted(rows["samples/path"]) == list(range(80, 401, 80))
