@@ -27,9 +27,8 @@ from hackamore.serving.http.a1111_request import Asked, asked
 from hackamore.serving.http.a1111_samplers import sampler_named
 from hackamore.serving.http.a1111_unit import UnitBody
 from hackamore.serving.http.infotext import read_infotext
-from hackamore.serving.http.openai_body import _transparent
 from hackamore.serving.models import Models
-from hackamore.serving.pictures import read_picture
+from hackamore.serving.pictures import read_layers, read_picture
 from hackamore.serving.settings import Limits, Offer, ServeSettings
 
 PIXELS = 1_000_000
@@ -459,7 +458,7 @@ def two_formats() -> str:
 def test_a_picture_is_read_again_as_what_it_was_checked_as() -> None:
     assert Image.open(BytesIO(base64.b64decode(two_formats()))).size == (4000, 4000)
     assert read_mask(two_formats(), PIXELS).shape == (16, 16)
-    assert _transparent(two_formats(), PIXELS, "the image") is None
+    assert read_layers(two_formats(), PIXELS, "the image")[1] is None
     assert _png_info(two_formats(), PIXELS)["info"] == ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hackamore.core.errors import HackamoreError
+from hackamore.serving.pictures import encoded
 from hackamore.serving.request import Request
 
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
@@ -135,7 +135,7 @@ def _with_files(told: Any, keys: dict[str, str], folder: Path) -> Any:
         if not isinstance(place, str) or not place:
             raise HackamoreError(f"{key} is not a path", received=place)
         try:
-            held[into] = base64.b64encode((folder / place).read_bytes()).decode()
+            held[into] = encoded((folder / place).read_bytes())
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise HackamoreError(f"{key} cannot be read", received=f"{place}: {reason}") from error

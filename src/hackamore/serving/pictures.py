@@ -9,7 +9,8 @@ import warnings
 from io import BytesIO
 from typing import Any
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import LEAST_SIDE, Picture, load_picture
@@ -29,6 +30,11 @@ def read_picture(text: str, most_pixels: int, name: str = "the picture") -> Pict
     picture of :data:`FORMATS`, damaged, smaller than 8 pixels a side, or of more than ``most_pixels``, which is told
     from its header before it is decoded. ``name``: what it is called in errors.
     """
+    return read_layers(text, most_pixels, name)[0]
+
+
+def read_layers(text: str, most_pixels: int, name: str = "the picture") -> tuple[Picture, Picture | None]:
+    """The same, and how opaque it is, H×W uint8, 0 to 255; None where it cannot be transparent."""
     with _opened(decoded(text, name), name) as picture:
         width, height = picture.size
         if width * height > most_pixels or max(width, height) > LONGEST_SIDE:
@@ -42,11 +48,16 @@ def read_picture(text: str, most_pixels: int, name: str = "the picture") -> Pict
             expected = f"at least {LEAST_SIDE} pixels a side"
             raise HackamoreError(f"{name} is too small", received=f"{width}×{height}", expected=expected)
         try:
-            return load_picture(picture)
+            return load_picture(picture), _opacity(picture)
         except HackamoreError as error:
             raise HackamoreError(f"{name} is damaged", received=error.received, expected=error.expected) from error
         except Exception as error:  # whatever a reader makes of a hostile file, it is the file that is wrong
             raise HackamoreError(f"{name} is damaged", expected="a whole picture file") from error
+
+
+def encoded(data: bytes) -> str:
+    """A file as base64."""
+    return base64.b64encode(data).decode("ascii")
 
 
 def decoded(text: str, name: str = "the picture") -> bytes:
@@ -72,6 +83,12 @@ def read_people(told: dict[str, Any]) -> People:
     if not people.people:
         raise HackamoreError("the key points hold no people", expected="at least one person with key points")
     return people
+
+
+def _opacity(picture: Image.Image) -> Picture | None:
+    if not picture.has_transparency_data:
+        return None
+    return np.array(ImageOps.exif_transpose(picture).convert("RGBA").getchannel("A"))
 
 
 def _opened(data: bytes, name: str) -> Image.Image:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from hackamore.serving.job import Event, Job
+from hackamore.serving.pictures import encoded
 
 LOG = logging.getLogger(__name__)
 Told = Callable[[Event], None]
@@ -54,7 +54,7 @@ class Watchers:
             call(told, Event(job=job))
         if job.id not in self._of:
             return
-        event = Event(job=job, preview=base64.b64encode(preview).decode() if preview else None)
+        event = Event(job=job, preview=encoded(preview) if preview else None)
         for watcher in self._of[job.id]:
             if not call(watcher.told, event):
                 self.remove(job.id, watcher)

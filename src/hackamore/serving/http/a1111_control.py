@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
@@ -11,7 +10,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from hackamore.core.errors import HackamoreError
-from hackamore.core.image import Picture, Size, png
+from hackamore.core.image import Picture, Size
+from hackamore.core.recipe import embed
 from hackamore.core.skeleton import from_openpose, to_openpose
 from hackamore.serving.http.a1111_body import Number
 from hackamore.serving.http.a1111_desk import Desk
@@ -154,7 +154,7 @@ def _detect(body: Detect, settings: ServeSettings) -> dict[str, Any]:
             mask = read_mask(body.controlnet_masks[number], pixels, f"mask {number}")
             told = {**told, "mask": mask[..., None].repeat(3, axis=2)}
         hint, people = _hint(module, picture, _size(module, picture, body.controlnet_processor_res, pixels), told)
-        images.append(_encoded(hint))
+        images.append(embed(hint))
         poses += [] if people is None else to_openpose([people])
     reply: dict[str, Any] = {"images": images, "info": "Success", "hackamore": {"notices": list(notices)}}
     return reply | ({"poses": poses} if poses else {})
@@ -197,8 +197,4 @@ def _render(poses: list[dict[str, Any]], settings: ServeSettings) -> dict[str, A
         if one.size[0] * one.size[1] > pixels:
             expected = f"at most {pixels:,} pixels"
             raise HackamoreError("the canvas is too large", received="×".join(map(str, one.size)), expected=expected)
-    return {"images": [_encoded(draw_people(one)) for one in people], "info": "Success"}
-
-
-def _encoded(picture: Picture) -> str:
-    return base64.b64encode(png(picture)).decode("ascii")
+    return {"images": [embed(draw_people(one)) for one in people], "info": "Success"}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, Size, resize
 from hackamore.core.recipe import embed
 from hackamore.sampling.inpaint import FEATHER, paste
 from hackamore.serving.http.a1111_body import ImageBody
-from hackamore.serving.pictures import FORMATS, decoded, read_picture
+from hackamore.serving.pictures import read_layers, read_picture
 from hackamore.serving.settings import Limits
 
 FILL, ORIGINAL, NOISE = 0, 1, 2
@@ -100,12 +98,9 @@ def paint(body: ImageBody, size: Size | None, resizing: str, limits: Limits) -> 
 
 def read_mask(text: str, most_pixels: int, name: str = "the mask") -> Picture:
     """A mask's file in base64 → H×W uint8, 0 or 255: its light parts, or where it has any, its opaque ones."""
-    picture = read_picture(text, most_pixels, name)
-    with Image.open(BytesIO(decoded(text, name)), formats=FORMATS) as file:  # the picture was read whole above
-        if file.has_transparency_data:
-            opacity = np.asarray(file.convert("RGBA").getchannel("A"))
-            if opacity.min() < 255:
-                return _binary(opacity)
+    picture, opacity = read_layers(text, most_pixels, name)
+    if opacity is not None and opacity.min() < 255:
+        return _binary(opacity)
     return _binary(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8))
 
 

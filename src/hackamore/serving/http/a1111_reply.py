@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from datetime import datetime
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from hackamore.serving.http.a1111_body import Body
 from hackamore.serving.http.a1111_paint import Region
 from hackamore.serving.http.a1111_request import Asked
 from hackamore.serving.job import Job
+from hackamore.serving.pictures import encoded
 from hackamore.serving.request import Request
 
 
@@ -38,7 +38,7 @@ def generated(engine: Engine, job: Job, asked: Asked, body: Body) -> Generated:
     texts = [_text(path) for path in files]
     images = [_encoded(path, asked.region) for path in files] if asked.send else []
     if asked.send:
-        images += [_base64(engine.hint(job.id, number).read_bytes()) for number in asked.maps if number < job.hints]
+        images += [encoded(engine.hint(job.id, number).read_bytes()) for number in asked.maps if number < job.hints]
     units = [unit.model_dump() for unit in (job.pictures[0].units if job.pictures else ())]
     ours = {
         "job": job.id,
@@ -115,13 +115,9 @@ def _text(path: Path) -> str:
 def _encoded(path: Path, region: Region | None) -> str:
     """A finished picture; pasted where it belongs, if it is a part, with the parameters and without the Recipe."""
     if region is None:
-        return _base64(path.read_bytes())
+        return encoded(path.read_bytes())
     info = PngImagePlugin.PngInfo()
     info.add_text("parameters", _text(path))
     buffer = BytesIO()
     Image.fromarray(region.pasted(load_picture(path))).save(buffer, format="PNG", pnginfo=info)
-    return _base64(buffer.getvalue())
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+    return encoded(buffer.getvalue())

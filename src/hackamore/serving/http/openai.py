@@ -18,11 +18,12 @@ from starlette.concurrency import run_in_threadpool
 from hackamore.serving.engine import Engine
 from hackamore.serving.http.a1111_names import offered
 from hackamore.serving.http.errors import Refused, reply, unfit_error
-from hackamore.serving.http.openai_body import Edited, Varied, Wanted, asked, encoded
+from hackamore.serving.http.openai_body import Edited, Varied, Wanted, asked
 from hackamore.serving.http.openai_form import read_form
 from hackamore.serving.http.replies import ALWAYS, errors
 from hackamore.serving.http.waiting import refuse_unmade, until_over
 from hackamore.serving.job import Job
+from hackamore.serving.pictures import encoded
 from hackamore.serving.settings import ServeSettings
 
 if TYPE_CHECKING:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from io import BytesIO
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hackamore.core.errors import HackamoreError
@@ -18,7 +15,7 @@ from hackamore.core.recipe import embed
 from hackamore.serving.http.a1111_body import is_off, shown
 from hackamore.serving.http.a1111_names import Offered, base_named
 from hackamore.serving.http.bodies import check_json
-from hackamore.serving.pictures import FORMATS, decoded, read_picture
+from hackamore.serving.pictures import read_layers
 from hackamore.serving.request import Name, Prompt, Request, UnitRequest
 from hackamore.serving.settings import Limits
 
@@ -131,33 +128,23 @@ def _begun(body: Edited, size: Size | None, limits: Limits) -> dict[str, Any]:
     Painted anew is what the mask, or without one the picture itself, leaves transparent; without transparency the
     whole picture is where it begins. By default the result has the picture's own size where the server makes such.
     """
-    picture = read_picture(body.image, limits.source_pixels, "the image")
+    picture, opacity = read_layers(body.image, limits.source_pixels, "the image")
     height, width = picture.shape[:2]
     if size is None and not (width % MULTIPLE or height % MULTIPLE) and width * height <= limits.pixels:
         size = width, height
     if body.mask:
-        hole = _transparent(body.mask, limits.source_pixels, "the mask")
+        hole = _holes(read_layers(body.mask, limits.source_pixels, "the mask")[1])
         if hole is None or not hole.any():
             raise HackamoreError("the mask is transparent nowhere", expected="a PNG, transparent where to paint anew")
         if hole.shape != (height, width):
             received, expected = f"{hole.shape[1]}×{hole.shape[0]}", f"{width}×{height}"
             raise HackamoreError("the mask has another size than the image", received=received, expected=expected)
     else:
-        hole = _transparent(body.image, limits.source_pixels, "the image")
+        hole = _holes(opacity)
     mask = None if hole is None or not hole.any() else embed(hole[..., None].repeat(3, axis=2))
     return {"init": embed(picture), "mask": mask, "strength": body.strength, "size": size}
 
 
-def _transparent(text: str, most_pixels: int, name: str) -> Picture | None:
+def _holes(opacity: Picture | None) -> Picture | None:
     """H×W uint8, 255 where a picture is transparent; None where it cannot be."""
-    read_picture(text, most_pixels, name)
-    with Image.open(BytesIO(decoded(text, name)), formats=FORMATS) as file:  # read whole above
-        if not file.has_transparency_data:
-            return None
-        opacity = np.asarray(file.convert("RGBA").getchannel("A"))
-    return np.where(opacity < 128, np.uint8(255), np.uint8(0))
-
-
-def encoded(data: bytes) -> str:
-    """A file as base64."""
-    return base64.b64encode(data).decode("ascii")
+    return None if opacity is None else np.where(opacity < 128, np.uint8(255), np.uint8(0))

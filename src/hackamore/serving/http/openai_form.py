@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from hackamore.core.errors import HackamoreError
-from hackamore.serving.http.openai_body import encoded
+from hackamore.serving.pictures import encoded
 
 MOST_PARTS = 64
 """Fields, and files, of a form."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,8 @@ from fastapi import APIRouter, Body
 from hackamore.annotators.catalog import annotator_class
 from hackamore.annotators.hinting import Hinted, hint_for
 from hackamore.core.errors import HackamoreError
-from hackamore.core.image import Picture, Size, png, resize
+from hackamore.core.image import Picture, Size, resize
+from hackamore.core.recipe import embed
 from hackamore.core.skeleton import People, to_openpose
 from hackamore.serving.http.annotators import Listing
 from hackamore.serving.http.replies import AnnotateReply, AnnotateRequest, AnnotatorReply, errors
@@ -92,7 +92,7 @@ def _fitting(picture: Picture, pixels: int) -> Size:
 def _reply(made: Hinted, notices: list[str]) -> AnnotateReply:
     height, width = made.picture.shape[:2]
     return AnnotateReply(
-        image=base64.b64encode(png(made.picture)).decode(),
+        image=embed(made.picture),
         width=width,
         height=height,
         notices=[*notices, *made.notices],
