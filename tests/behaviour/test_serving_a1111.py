@@ -242,9 +242,20 @@ def test_old_names_of_fields_are_understood(offers: list[Offered]) -> None:
 
 
 def test_only_units_that_are_on_count(offers: list[Offered]) -> None:
-    args = [{}, None, {"enabled": False, "image": b64(grey()), "model": "canny"}, {"module": "canny"}]
+    args = [{}, None, {"enabled": False, "image": b64(grey()), "model": "canny"}, {"module": "none", "model": "None"}]
     assert understood(offers, alwayson_scripts={"controlnet": {"args": args}}).request.controls == ()
     assert len(with_unit(offers, model="meadow/canny").request.controls) == 1
+
+
+@pytest.mark.parametrize("unit", [{"module": "canny"}, {"model": "meadow/canny", "image": ""}])
+def test_a_unit_without_a_picture_takes_the_start_picture_and_is_never_left_out(
+    offers: list[Offered], unit: dict[str, Any]
+) -> None:
+    scripts = {"controlnet": {"args": [unit]}}
+    (made,) = understood(offers, init_images=[b64(grey())], alwayson_scripts=scripts).request.controls
+    assert (made.image, made.model) == (b64(grey()), "meadow/canny")
+    with pytest.raises(HackamoreError, match="no picture"):
+        understood(offers, alwayson_scripts=scripts)
 
 
 @pytest.mark.parametrize(

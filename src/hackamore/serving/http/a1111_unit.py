@@ -26,7 +26,9 @@ class UnitBody(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    enabled: bool | None = Field(None, description="true for a unit with a picture, where it is not told")
+    enabled: bool | None = Field(
+        None, description="where it is not told, true for a unit that has a picture, module or model"
+    )
     module: Name | None = NONE
     model: Name | None = "None"
     weight: Number | None = Field(1.0, ge=0, le=2)
@@ -101,7 +103,12 @@ def shown_to(
     own, own_mask = image is not None, mask is not None
     image = image or around.init
     if image is None:
-        raise HackamoreError("there is no picture", received="no image", expected="a picture, base64")
+        raise HackamoreError(
+            "there is no picture",
+            received="no image",
+            expected="a picture, base64",
+            remedy="enabled: false, to leave it out",
+        )
     cut = around.region if own and body.inpaint_crop_input_image is not False else None
     if cut is not None:
         image = _cut(image, cut, resizing, kind in ("seg", "none"), around.limits)

@@ -63,7 +63,7 @@ def units_asked(args: Any, around: Surroundings) -> list[UnitAsked]:
             raise HackamoreError(f"unit {number} is no object", received=type(told).__name__, expected=expected)
         body = _body(told, number)
         pictures = pictures_of(body, number)
-        if body.enabled or (body.enabled is None and pictures[0] is not None):
+        if _is_on(body, pictures):
             try:
                 asked.append(_unit(body, pictures, around))
             except HackamoreError as error:
@@ -71,6 +71,14 @@ def units_asked(args: Any, around: Surroundings) -> list[UnitAsked]:
             except ValidationError as error:
                 raise _unfit(number, error) from error
     return asked
+
+
+def _is_on(body: UnitBody, pictures: tuple[str | None, str | None]) -> bool:
+    """Whether a unit counts: as it says itself, else if it tells any of what it would do."""
+    if body.enabled is not None:
+        return body.enabled
+    told = body.module or NONE, body.model or "None"
+    return any(pictures) or any(name.strip().lower() not in ("none", "") for name in told)
 
 
 def _of_unit(number: int, error: HackamoreError) -> HackamoreError:
