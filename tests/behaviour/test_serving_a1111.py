@@ -350,6 +350,25 @@ def test_filling_takes_the_colours_around_and_leaves_the_rest() -> None:
     assert (filled(picture, np.full((64, 64), 255, np.uint8)) == picture).all()
 
 
+@pytest.mark.parametrize(
+    ("fields", "across", "down"),
+    [
+        ({"mask_blur_x": 6, "mask_blur_y": 0}, True, False),
+        ({"mask_blur_x": 0, "mask_blur_y": 6}, False, True),
+        ({"mask_blur": 6, "mask_blur_x": 0, "mask_blur_y": 0}, True, True),
+        ({"mask_blur": 0}, False, False),
+        ({}, True, True),
+    ],
+)
+def test_a_mask_is_blurred_across_and_down_as_it_is_told(fields: dict[str, Any], across: bool, down: bool) -> None:
+    mask = np.zeros((64, 64, 3), np.uint8)
+    mask[16:48, 16:48] = mask[30:32] = mask[:, 30:32] = 255  # with a line across, and one down
+    told = masked(mask=b64(mask), inpainting_fill=1, **{"mask_blur": None, **fields})
+    done = read_mask(paint(told, None, "crop", LIMITS).mask, PIXELS)
+    assert (done[4, 30] == 0, done[30, 4] == 0) == (across, down)  # a blur across takes away the line that goes down
+    assert done[31, 40] == 255
+
+
 @pytest.mark.parametrize("fill", [2, 3])
 def test_other_fills_are_refused_by_name(fill: int) -> None:
     with pytest.raises(HackamoreError, match=f"inpainting_fill {fill}"):

@@ -13,6 +13,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=LONGEST_PROMPT)]
 Name = Annotated[str, Field(max_length=300)]
 Picture = str
+Blur = Annotated[Number | None, Field(ge=0, le=64)]
 
 
 class Body(BaseModel):
@@ -48,7 +49,9 @@ class ImageBody(Body):
     init_images: list[Picture] | None = Field(None, description="one picture, base64")
     resize_mode: int | None = Field(0, description="0 stretches, 1 crops, 2 fills; 3 is refused")
     mask: Picture | None = Field(None, description="white where the picture is painted anew, base64")
-    mask_blur: Number | None = Field(4, ge=0, le=64)
+    mask_blur: Blur = Field(None, description="both of those below, where it is told")
+    mask_blur_x: Blur = 4
+    mask_blur_y: Blur = 4
     inpainting_fill: int | None = Field(0, description="0 fill, 1 original, 2 latent noise (at strength 1)")
     inpaint_full_res: bool | int | None = Field(True, description="paint at full size what is masked, and paste it")
     inpaint_full_res_padding: int | None = Field(0, ge=0, le=2048)
@@ -60,7 +63,7 @@ _NOTHING: tuple[Any, ...] = (None, "", "None", "none", 0, -1, False, [], {})
 IGNORED = (
     "do_not_save_samples", "do_not_save_grid", "save_images", "force_task_id", "subseed", "script_args",
     "image_cfg_scale", "comments", "disable_extra_networks", "do_not_reload_embeddings", "refiner_switch_at",
-    "s_tmin", "s_tmax", "mask_blur_x", "mask_blur_y",
+    "s_tmin", "s_tmax",
 )  # fmt: skip
 """Fields that change no picture here, whatever they hold."""
 _OFF: dict[str, tuple[Any, ...]] = {

@@ -76,7 +76,7 @@ def paint(body: ImageBody, size: Size | None, resizing: str, limits: Limits) -> 
         raise HackamoreError(
             "the mask is empty", received="nothing white", expected="white where the picture is painted anew"
         )
-    mask, notices = _blurred(mask, USUAL_BLUR if body.mask_blur is None else body.mask_blur)
+    mask, notices = _blurred(mask, *_blurs(body))
     fill = FILL if body.inpainting_fill is None else body.inpainting_fill
     strength = 0.75 if body.denoising_strength is None else body.denoising_strength
     if fill not in (FILL, ORIGINAL) and not (fill == NOISE and strength == 1):
@@ -161,12 +161,20 @@ def _fitted(mask: Picture, size: Size) -> Picture:
     return _binary(resize(mask, size, "stretch"))
 
 
-def _blurred(mask: Picture, blur: float) -> tuple[Picture, tuple[str, ...]]:
+def _blurs(body: ImageBody) -> tuple[float, float]:
+    """How far the mask is blurred across and down; ``mask_blur`` stands over the two others, as in the WebUI."""
+    across, down = (USUAL_BLUR if told is None else told for told in (body.mask_blur_x, body.mask_blur_y))
+    return (across, down) if body.mask_blur is None else (body.mask_blur, body.mask_blur)
+
+
+def _blurred(mask: Picture, across: float, down: float) -> tuple[Picture, tuple[str, ...]]:
     """The mask with its corners rounded as by the WebUI's blur; how wide the new picture fades in is ours."""
-    if blur > 0:
-        rounded = cv2.GaussianBlur(mask, (0, 0), blur)
-        mask = _binary(np.asarray(rounded, np.uint8)) if (rounded >= 128).any() else mask
-    if blur == USUAL_BLUR:
+    rounded = mask
+    for sigma, kernel in ((across, (0, 1)), (down, (1, 0))):
+        if sigma > 0:
+            rounded = np.asarray(cv2.GaussianBlur(rounded, kernel, sigma), np.uint8)
+    mask = _binary(rounded) if (rounded >= 128).any() else mask
+    if across == down == USUAL_BLUR:
         return mask, ()
     return mask, (f"mask_blur rounds the mask; the new picture fades in over {FEATHER} pixels inside its edge",)
 
