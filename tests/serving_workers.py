@@ -8,7 +8,8 @@ import time
 from PIL import Image
 
 from hackamore.core.errors import HackamoreError
-from hackamore.serving.job import Failure, PictureReport
+from hackamore.serving.engine import Engine
+from hackamore.serving.job import Failure, Job, PictureReport
 from hackamore.serving.request import Request
 from hackamore.serving.worker import Made, Stopped, WorkerDied
 
@@ -93,3 +94,18 @@ def until(said, seconds: float = DEADLINE):
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.005)
     return value
+
+
+def ask(engine: Engine, prompt: str = "", seed: int = 0, **told) -> Job:
+    return engine.submit(Request(prompt=prompt, seed=seed, **told))
+
+
+def begun(engine: Engine, held: Plain, seed: int = 99, **told) -> Job:
+    """A job that is worked on and held."""
+    job = ask(engine, seed=seed, **told)
+    assert held.began.acquire(timeout=DEADLINE)
+    return job
+
+
+def ended(engine: Engine, job: Job) -> Job:
+    return until(lambda: (now := engine.job(job.id)).over and now)

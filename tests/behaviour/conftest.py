@@ -1,4 +1,4 @@
-"""The command in this process, and an empty folder to work in."""
+"""The command in this process, an empty folder to work in, and an engine at work."""
 
 import sys
 
@@ -8,8 +8,11 @@ from PIL import Image
 
 from hackamore.cli.main import main
 from hackamore.core import palette
+from hackamore.serving.engine import Engine
+from hackamore.serving.settings import Limits, ServeSettings
 from hackamore.training.trainer import train
 from tests.line import RUN, Line
+from tests.serving_workers import Plain, checked
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 
@@ -46,3 +49,27 @@ def run(monkeypatch, capsys):
 def whole(tmp_path_factory):
     """The folder of a small run that nothing interrupted."""
     return train(Line(), RUN, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def worker():
+    """What the engine's requests are worked on by."""
+    return Plain()
+
+
+@pytest.fixture
+def held(worker):
+    """A worker that holds each step until ``go`` is set."""
+    worker.go.clear()
+    return worker
+
+
+@pytest.fixture
+def engine(worker, tmp_path):
+    """An engine with one worker, four jobs at a time and room for five."""
+    settings = ServeSettings(folder=tmp_path / "server", batch=4, limits=Limits(queue=5))
+    engine = Engine(settings, [worker], checked)
+    engine.start()
+    yield engine
+    worker.go.set()
+    engine.stop()

@@ -2,71 +2,23 @@
 
 import asyncio
 import base64
-import gc
 import io
 import sqlite3
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 from PIL import Image
 
 from hackamore.core.errors import HackamoreError, WorkFailed
-from hackamore.serving import crew
 from hackamore.serving.engine import Engine, Full, Unknown
-from hackamore.serving.job import Event, Job
 from hackamore.serving.local import LocalWorker
 from hackamore.serving.models import Models
 from hackamore.serving.request import Request, UnitRequest
 from hackamore.serving.settings import Limits, ServeSettings
 from hackamore.serving.store import FILE
-from hackamore.serving.watchers import Newest
-from hackamore.serving.worker import WorkerDied
-from tests.serving_workers import Plain, checked, plain, until
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(crew, "BACKOFF", 0.01)
-
-
-@pytest.fixture
-def worker():
-    return Plain()
-
-
-@pytest.fixture
-def held(worker):
-    """A worker that holds each step until ``go`` is set."""
-    worker.go.clear()
-    return worker
-
-
-@pytest.fixture
-def engine(worker, tmp_path):
-    settings = ServeSettings(folder=tmp_path / "server", batch=4, limits=Limits(queue=5))
-    engine = Engine(settings, [worker], checked)
-    engine.start()
-    yield engine
-    worker.go.set()
-    engine.stop()
-
-
-def ask(engine, prompt="", seed=0, **told) -> Job:
-    return engine.submit(Request(prompt=prompt, seed=seed, **told))
-
-
-def begun(engine, held, seed=99, **told) -> Job:
-    """A job that is worked on and held."""
-    job = ask(engine, seed=seed, **told)
-    assert held.began.acquire(timeout=20)
-    return job
-
-
-def ended(engine, job) -> Job:
-    return until(lambda: (now := engine.job(job.id)).over and now)
+from tests.serving_workers import Plain, ask, begun, checked, ended, plain, until
 
 
 def test_a_request_becomes_pictures(engine, worker):
@@ -102,24 +54,6 @@ def test_words_that_are_no_text_are_refused(engine):
         ask(engine, controls=(unit,))
 
 
-def test_classes_go_before_arrival(engine, held):
-    begun(engine, held)
-    for seed, priority in enumerate(["low", "normal", "live", "normal", "live"]):
-        ask(engine, seed=seed, priority=priority)
-    held.go.set()
-    until(lambda: engine.counts()["done"] == 6)
-    assert held.batches == [[99], [2], [4], [1], [3], [0]]
-
-
-def test_jobs_with_one_key_are_worked_on_together(engine, held):
-    begun(engine, held)
-    for seed, prompt in enumerate(["red a", "blue b", "red c", "red d", "bad"]):
-        ask(engine, prompt, seed=seed)
-    held.go.set()
-    until(lambda: engine.counts()["done"] == 5 and engine.counts()["failed"] == 1)
-    assert held.batches == [[99], [0, 2, 3], [1], [4]]
-
-
 def test_a_full_queue_says_when_to_come_again(engine, held):
     begun(engine, held)
     jobs = [ask(engine) for _ in range(5)]
@@ -131,18 +65,6 @@ def test_a_full_queue_says_when_to_come_again(engine, held):
     assert sum(engine.counts().values()) == 6
     engine.cancel(jobs[0].id)
     ask(engine)
-
-
-def test_places_in_the_queue_are_told(engine, held):
-    begun(engine, held)
-    last = ask(engine, priority="low")
-    places = []
-    engine.watch(last.id, lambda event: places.append(event.job.ahead))
-    first = ask(engine)
-    assert [engine.job(job.id).ahead for job in (first, last)] == [0, 1]
-    assert [job.ahead for job in engine.jobs()] == [0, 1, None]
-    engine.cancel(first.id)
-    assert places == [0, 1, 0]
 
 
 def test_the_newest_of_a_live_canvas_replaces_the_older(engine, held):
@@ -219,138 +141,6 @@ def test_results_go_by_size(tmp_path):
         big = [ask(engine, controls=(UnitRequest(kind="canny", image="x" * (400 << 10)),)) for _ in range(4)]
         until(lambda: [job.id for job in engine.jobs()] == [big[3].id, big[2].id])
     assert len(list((tmp_path / "results").iterdir())) == 2
-
-
-def test_events_tell_progress_previews_and_the_end(engine, held):
-    async def read():
-        job = ask(engine, steps=3, preview=1)
-        told = []
-        async for event in engine.events(job.id):
-            held.go.set()
-            told.append(event)
-        again = [event.job async for event in engine.events(job.id)]
-        assert again == [await engine.wait(job.id)] == [told[-1].job], "who comes late is told the end"
-        return told
-
-    told = asyncio.run(read())
-    assert told[0].job.state in ("queued", "running")
-    assert told[-1].job.state == "done"
-    progress = [event.job.progress for event in told]
-    assert progress == sorted(progress)
-    assert any(event.preview for event in told)
-    with pytest.raises(Unknown):
-        asyncio.run(engine.wait("0" * 32))
-
-
-def test_a_preview_that_was_not_read_is_not_skipped():
-    async def read():
-        newest = Newest()
-        job = Job(id="0", created=1.0)
-        newest.put(Event(job=job, preview="old"))
-        newest.put(Event(job=job, preview="new"))
-        newest.put(Event(job=job.model_copy(update={"state": "done"})))
-        return [event async for event in newest.read()]
-
-    (event,) = asyncio.run(read())
-    assert (event.preview, event.job.state) == ("new", "done")
-
-
-def test_slow_readers_skip_to_the_newest(engine, held):
-    async def read():
-        job = ask(engine, steps=100)
-        told = []
-        async for event in engine.events(job.id):
-            told.append(event)
-            held.go.set()
-            await asyncio.to_thread(ended, engine, job)
-        return told
-
-    assert len(asyncio.run(read())) <= 3
-
-
-def test_a_watcher_that_fails_harms_nobody(engine, held):
-    job = begun(engine, held, steps=2)
-    told, left = [], []
-    engine.watch(job.id, lambda event: 1 // 0)
-    engine.watch(job.id, lambda event: 1 // (event.job.progress == 0))
-    unwatch = engine.watch(job.id, left.append)
-    engine.watch(job.id, told.append)
-    unwatch()
-    held.go.set()
-    ended(engine, job)
-    assert [event.job.progress for event in told] == [0.0, 0.5, 1.0, 1.0]
-    assert len(left) == 1
-    engine.watch(job.id, left.append)
-    assert left[-1].job.state == "done"
-
-
-def test_a_worker_that_dies_gives_its_jobs_back(tmp_path):
-    dying, living = Dying("dying"), Plain("living")
-    living.go.clear()
-    with Engine(ServeSettings(folder=tmp_path, batch=3), [dying, living], checked) as engine:
-        jobs = [ask(engine, seed=seed) for seed in range(6)]
-        until(lambda: living.batches and len(dying.batches) >= 2)
-        until(lambda: engine.workers() == {"dying": False, "living": True})
-        living.go.set()
-        until(lambda: all(engine.job(job.id).over for job in jobs))
-        told = [engine.job(job.id) for job in jobs]
-        assert {job.state for job in told} <= {"done", "failed"}
-        assert all(job.attempts == 3 and "died" in job.error.what for job in told if job.state == "failed")
-        until(lambda: engine.workers() == {"dying": True, "living": True})  # it is asked again
-
-
-class Dying(Plain):
-    """Never does anything."""
-
-    def work(self, requests, told, wanted):
-        self.batches.append([])
-        raise WorkerDied("gone")
-
-
-def test_a_request_that_kills_its_worker_takes_no_other_with_it(engine, held):
-    begun(engine, held)
-    fatal, good = ask(engine, "fatal", seed=1), ask(engine, "fatal too", seed=2)
-    held.go.set()
-    over = ended(engine, fatal)
-    assert (over.state, over.attempts, over.error.input) == ("failed", 3, False)
-    assert "begun 3 times" in over.error.what
-    assert ended(engine, good).state == "done"
-    assert held.batches[1:] == [[1, 2], [1], [2], [1]] or held.batches[1:] == [[1, 2], [1], [1], [2]]
-    later = ask(engine)
-    assert ended(engine, later).state == "done"
-
-
-def test_a_fault_in_a_worker_is_told_without_its_inside(engine):
-    over = ended(engine, ask(engine, "broken"))
-    assert over.state == "failed"
-    assert "server's log" in over.error.what
-    assert "RuntimeError" not in over.model_dump_json()
-    assert ended(engine, ask(engine)).state == "done"
-
-
-def test_two_hundred_jobs_from_sixteen_threads(tmp_path):
-    workers = [Plain("one"), Plain("two")]
-    settings = ServeSettings(folder=tmp_path, batch=4, limits=Limits(queue=12))
-    with Engine(settings, workers, checked) as engine:
-
-        def client(number):
-            job = None
-            while job is None:
-                try:
-                    job = ask(engine, "all", seed=number)
-                except Full:
-                    time.sleep(0.01)
-            return job.id, ended(engine, job).state
-
-        with ThreadPoolExecutor(16) as pool:
-            answers = list(pool.map(client, range(200)))
-        assert [state for _, state in answers] == ["done"] * 200
-        seeds = sorted(seed for worker in workers for batch in worker.batches for seed in batch)
-        assert seeds == list(range(200)), "each was worked on once"
-        assert engine.counts()["done"] == len({job_id for job_id, _ in answers}) == 200
-        gc.collect()
-        kept = [thing for thing in gc.get_objects() if type(thing) in (Job, Request)]
-        assert len(kept) < 20, "jobs that are over are read from the disk"
 
 
 def test_stop_lets_running_jobs_end(tmp_path, held):

@@ -31,13 +31,17 @@ class Watchers:
     def __init__(self, over: Sequence[Told] = ()) -> None:
         self._over = over
         self._of: dict[str, list[Watcher]] = {}
+        self._ended = False
 
     def ids(self) -> list[str]:
         """Of jobs that somebody watches."""
         return list(self._of)
 
     def add(self, job_id: str, watcher: Watcher) -> None:
-        """Tell it of this job from now on."""
+        """Tell it of this job from now on; after the end, that nothing more will come."""
+        if self._ended:
+            _gone(watcher)
+            return
         self._of.setdefault(job_id, []).append(watcher)
 
     def remove(self, job_id: str, watcher: Watcher) -> None:
@@ -63,12 +67,17 @@ class Watchers:
 
     def end(self) -> None:
         """Nothing more will happen here."""
+        self._ended = True
         watching, self._of = self._of, {}
         for watcher in (one for several in watching.values() for one in several):
-            try:
-                watcher.gone()
-            except Exception:
-                LOG.exception("a watcher failed")
+            _gone(watcher)
+
+
+def _gone(watcher: Watcher) -> None:
+    try:
+        watcher.gone()
+    except Exception:
+        LOG.exception("a watcher failed")
 
 
 def call(told: Told, event: Event) -> bool:
