@@ -135,29 +135,51 @@ def _types(controls: list[Offered]) -> dict[str, Any]:
 
 def _detect(body: Detect, settings: ServeSettings) -> dict[str, Any]:
     label, module = module_named(body.controlnet_module)
-    if module.kind in AS_IT_IS:
-        raise HackamoreError(f"{label} makes no hint: the picture itself is it")
-    texts = body.controlnet_input_images or body.controlnet_images
-    most = settings.limits.pictures
-    if not 1 <= len(texts) <= most:
-        raise HackamoreError("the number of pictures is out of range", received=len(texts), expected=f"1 to {most}")
-    if module.kind == "inpaint" and len(body.controlnet_masks) != len(texts):
-        raise HackamoreError(
-            f"{label} needs a mask for each picture", received=len(body.controlnet_masks), expected="controlnet_masks"
-        )
+    texts = _pictures(body, label, module, settings.limits.pictures)
     told, notices = parameters_of(label, module, body.controlnet_threshold_a, body.controlnet_threshold_b)
     pixels = settings.limits.source_pixels
-    images, poses = [], []
+    images, poses, made = [], [], 0
     for number, text in enumerate(texts):
         picture = read_picture(text, pixels, f"picture {number}")
+        size = _size(module, picture, body.controlnet_processor_res)
+        made = _bounded(made, size or (picture.shape[1], picture.shape[0]), pixels)
         if module.kind == "inpaint":
             mask = read_mask(body.controlnet_masks[number], pixels, f"mask {number}")
             told = {**told, "mask": mask[..., None].repeat(3, axis=2)}
-        hint, people = _hint(module, picture, _size(module, picture, body.controlnet_processor_res, pixels), told)
+        hint, people = _hint(module, picture, size, told)
         images.append(embed(hint))
         poses += [] if people is None else to_openpose([people])
     reply: dict[str, Any] = {"images": images, "info": "Success", "hackamore": {"notices": list(notices)}}
     return reply | ({"poses": poses} if poses else {})
+
+
+def _pictures(body: Detect, label: str, module: Module, most: int) -> list[str]:
+    """The pictures to make hints of; raises :class:`HackamoreError` for too many, and for what would not be read."""
+    if module.kind in AS_IT_IS:
+        raise HackamoreError(f"{label} makes no hint: the picture itself is it")
+    texts = body.controlnet_input_images or body.controlnet_images
+    if not 1 <= len(texts) <= most:
+        raise HackamoreError(
+            "the number of controlnet_input_images is out of range", received=len(texts), expected=f"1 to {most}"
+        )
+    masks = body.controlnet_masks if module.kind == "inpaint" else [one for one in body.controlnet_masks if one]
+    if len(masks) != (len(texts) if module.kind == "inpaint" else 0):
+        expected = "one for each picture" if module.kind == "inpaint" else f"none: {label} reads no mask"
+        raise HackamoreError("the number of controlnet_masks is wrong", received=len(masks), expected=expected)
+    return texts
+
+
+def _bounded(made: int, size: Size, most: int) -> int:
+    """Pixels with those of one picture more; all that a call makes are held at once, and bounded together."""
+    made += size[0] * size[1]
+    if made > most:
+        raise HackamoreError(
+            "the pictures that one call makes are too large together",
+            received=f"{made:,} pixels or more",
+            expected=f"at most {most:,}",
+            remedy="fewer or smaller pictures, or a lower resolution",
+        )
+    return made
 
 
 def _hint(module: Module, picture: Picture, size: Size | None, told: dict[str, Any]) -> tuple[Picture, Any]:
@@ -169,7 +191,7 @@ def _hint(module: Module, picture: Picture, size: Size | None, told: dict[str, A
     return hinted.picture, hinted.people
 
 
-def _size(module: Module, picture: Picture, resolution: float, most_pixels: int) -> Size | None:
+def _size(module: Module, picture: Picture, resolution: float) -> Size | None:
     """The hint's: the shorter side is the resolution, where the preprocessor works at one."""
     if module.kind in ("none", "invert", "inpaint", "recolor") or resolution == 0:
         return None
@@ -177,11 +199,7 @@ def _size(module: Module, picture: Picture, resolution: float, most_pixels: int)
         resolution = RESOLUTION  # as the extension takes it
     height, width = picture.shape[:2]
     factor = resolution / min(width, height)
-    size = max(8, round(width * factor)), max(8, round(height * factor))
-    if size[0] * size[1] > most_pixels:
-        received, expected = f"{size[0]}×{size[1]}", f"at most {most_pixels:,} pixels"
-        raise HackamoreError("the hint is too large", received=received, expected=expected, remedy="a lower resolution")
-    return size
+    return max(8, round(width * factor)), max(8, round(height * factor))
 
 
 def _render(poses: list[dict[str, Any]], settings: ServeSettings) -> dict[str, Any]:
@@ -192,9 +210,7 @@ def _render(poses: list[dict[str, Any]], settings: ServeSettings) -> dict[str, A
     most, pixels = settings.limits.pictures, settings.limits.source_pixels
     if len(poses) > most:
         raise HackamoreError("too many poses", received=len(poses), expected=f"at most {most}")
-    people = from_openpose(poses)
+    people, made = from_openpose(poses), 0
     for one in people:
-        if one.size[0] * one.size[1] > pixels:
-            expected = f"at most {pixels:,} pixels"
-            raise HackamoreError("the canvas is too large", received="×".join(map(str, one.size)), expected=expected)
+        made = _bounded(made, one.size, pixels)
     return {"images": [embed(draw_people(one)) for one in people], "info": "Success"}
