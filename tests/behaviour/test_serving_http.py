@@ -415,6 +415,11 @@ def test_more_than_may_wait_are_answered_429(client: TestClient):
 
 def test_a_job_that_is_gone_is_not_on_its_way(parts: Rig):
     desk = Desk(parts.engine, "meadow")
-    with pytest.raises(Unknown), desk.going("0" * 32, 1, 1):
-        pass
+
+    async def go() -> None:
+        async with desk.going("0" * 32, 1, 1):
+            pass
+
+    with pytest.raises(Unknown):
+        asyncio.run(go())
     assert desk._going == {}

@@ -1,6 +1,9 @@
 """Who follows jobs: told of everything in order, in nobody's way, and never left waiting."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 
 import pytest
 
@@ -8,7 +11,7 @@ from hackamore.core.errors import WorkFailed
 from hackamore.serving.engine import Unknown
 from hackamore.serving.job import Event, Job
 from hackamore.serving.watchers import Newest
-from tests.serving_workers import ask, begun, ended
+from tests.serving_workers import ask, begun, ended, until
 
 
 def test_places_in_the_queue_are_told(engine, held):
@@ -96,3 +99,27 @@ def test_who_comes_after_the_end_waits_for_nothing(engine, held):
 
     with pytest.raises(WorkFailed, match="is stopping"):
         asyncio.run(wait())
+
+
+def test_an_event_loop_does_not_wait_for_who_writes(engine, held):
+    job = begun(engine, held)
+    mine, free = threading.Event(), threading.Event()
+
+    def write() -> bool:
+        with engine._at._lock:
+            mine.set()
+            return free.wait(5)
+
+    async def read():
+        async with aclosing(engine.events(job.id)) as events:
+            first = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0.01)  # it has begun to wait, and this goes on
+            free.set()
+            return await first
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        assert mine.wait(5)
+        assert asyncio.run(read()).job.id == job.id
+        assert writing.result()
+    until(lambda: not engine._at._watchers.ids())

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,6 +58,7 @@ class Engine:
         self._store: Store | None = None
         self._board: Board | None = None
         self._listeners: list[Callable[[Event], None]] = []
+        self._aside = ThreadPoolExecutor(1, "beside event loops")  # one: what came first is done first
 
     def start(self) -> None:
         """Take up what an earlier server left, and begin to work.
@@ -177,12 +179,24 @@ class Engine:
         def gone() -> None:
             loop.call_soon_threadsafe(newest.end)
 
-        unwatch = self._at.watch(job_id, Watcher(told, gone))
-        try:
+        async with self.watched(job_id, told, gone):
             async for event in newest.read():
                 yield event
+
+    @asynccontextmanager
+    async def watched(
+        self, job_id: str, told: Callable[[Event], None], gone: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[None]:
+        """Inside this ``told`` is called as by ``watch``. The event loop waits for no lock: others may write long.
+
+        ``gone``: called where nothing more will happen to the job here, although it is not over.
+        """
+        watching = self._aside.submit(self._at.watch, job_id, Watcher(told, gone))
+        try:
+            await asyncio.wrap_future(watching)
+            yield
         finally:
-            unwatch()
+            self._aside.submit(_leave, watching)
 
     async def wait(self, job_id: str) -> Job:
         """The job when it is over. Raises :class:`Later` where the engine stops before."""
@@ -257,6 +271,12 @@ def _key(worker: Worker, request: Request) -> object:
 def _usual_batch(worker: Worker) -> int:
     """How many jobs a worker does at once where the operator told nothing: what it says itself, else one."""
     return int(getattr(worker, "batch", 1))
+
+
+def _leave(watching: Future[Callable[[], None]]) -> None:
+    """End a watch; nothing where it never began."""
+    if not watching.cancelled() and watching.exception() is None:
+        watching.result()()
 
 
 def _join(hands: Sequence[Hand], seconds: float) -> None:

@@ -54,7 +54,7 @@ def _generating(
             return understood, engine.submit(understood.request).id
 
         understood, job_id = await run_in_threadpool(submit)
-        with desk.going(job_id, understood.request.steps, understood.request.num):
+        async with desk.going(job_id, understood.request.steps, understood.request.num):
             job = await until_over(engine, job_id, gone)
         refuse_unmade(job)
         return await run_in_threadpool(generated, engine, job, understood, body)

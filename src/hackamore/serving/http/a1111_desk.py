@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +44,15 @@ class Desk:
     def base(self, name: str) -> None:
         self._base = name
 
-    @contextmanager
-    def going(self, job_id: str, steps: int, pictures: int) -> Iterator[None]:
+    @asynccontextmanager
+    async def going(self, job_id: str, steps: int, pictures: int) -> AsyncIterator[None]:
         """A job is on its way inside this."""
         mine = Going(job_id, steps, pictures)
         with self._lock:
             self._going[job_id] = mine
         try:
-            unwatch = self._engine.watch(job_id, mine.told)
-            try:
+            async with self._engine.watched(job_id, mine.told):
                 yield
-            finally:
-                unwatch()
         finally:
             with self._lock:
                 self._going.pop(job_id, None)
