@@ -49,15 +49,7 @@ class Inpaint(Annotator):
 
     def _hidden(self, size: Size) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
         """The mask H×W at a picture's size; one of another shape, or that hides nothing or everything, is an error."""
-        mask = load_picture(self.mask)
-        height, width = mask.shape[:2]
-        if abs(width * size[1] - height * size[0]) > 0.01 * width * size[1] + max(width, size[0]):
-            raise HackamoreError(
-                "the mask has another shape than the picture",
-                received=f"mask {width}×{height}",
-                expected=f"{size[0]}×{size[1]}, or the same aspect ratio",
-            )
-        hidden = resize(mask.max(axis=2), size, "stretch") >= HIDDEN
+        hidden = fitted(load_picture(self.mask).max(axis=2), size)
         if hidden.all() or not hidden.any():
             raise HackamoreError(
                 "the mask hides everything" if hidden.any() else "the mask hides nothing",
@@ -65,3 +57,16 @@ class Inpaint(Annotator):
                 remedy="paint a part of the mask " + ("black" if hidden.any() else "white"),
             )
         return hidden
+
+
+def fitted(mask: Picture, size: Size) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """Where a mask H×W is white, at a picture's size (width, height); one of another shape is an error."""
+    height, width = mask.shape
+    if abs(width * size[1] - height * size[0]) > 0.01 * width * size[1] + max(width, size[0]):
+        raise HackamoreError(
+            "the mask has another shape than the picture",
+            received=f"mask {width}×{height}",
+            expected=f"{size[0]}×{size[1]}, or the same aspect ratio",
+        )
+    white: np.ndarray[tuple[int, int], np.dtype[np.bool_]] = resize(mask, size, "stretch") >= HIDDEN
+    return white

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from hackamore.annotators.inpaint import fitted
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, Size, resize
 from hackamore.core.recipe import embed
@@ -67,9 +68,8 @@ def paint(body: ImageBody, size: Size | None, resizing: str, limits: Limits) -> 
     assert body.init_images
     assert body.mask
     picture = read_picture(body.init_images[0], limits.source_pixels, "the start picture")
-    mask = read_mask(body.mask, limits.source_pixels)
-    if mask.shape != picture.shape[:2]:
-        mask = _fitted(mask, (picture.shape[1], picture.shape[0]))
+    shown = fitted(read_mask(body.mask, limits.source_pixels), (picture.shape[1], picture.shape[0]))
+    mask = np.where(shown, np.uint8(255), np.uint8(0))
     if body.inpainting_mask_invert:
         mask = 255 - mask
     if not mask.any():
@@ -148,17 +148,6 @@ def _smaller(picture: Picture, most_pixels: int) -> Size:
 
 def _binary(mask: Picture) -> Picture:
     return np.where(mask >= 128, np.uint8(255), np.uint8(0))
-
-
-def _fitted(mask: Picture, size: Size) -> Picture:
-    height, width = mask.shape[:2]
-    if abs(width * size[1] - height * size[0]) > 0.01 * width * size[1] + max(width, size[0]):
-        raise HackamoreError(
-            "the mask has another shape than the start picture",
-            received=f"{width}×{height}",
-            expected=f"{size[0]}×{size[1]}, or the same aspect ratio",
-        )
-    return _binary(resize(mask, size, "stretch"))
 
 
 def _blurs(body: ImageBody) -> tuple[float, float]:
