@@ -1,34 +1,15 @@
-"""A real server with Meadow and a real browser; both last as long as the tests of this folder."""
+"""A real server with Meadow and a real browser; both last as long as the tests of this folder. Pages last as told."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
-MISSING = "no Chromium for the tests of the canvas: apt-get install chromium"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-START = 180
-"""Seconds that a server may take until it answers; a busy machine needs many."""
-PATIENCE = 60_000
-"""Milliseconds that anything on the page may take."""
-
-
-def chromium() -> str:
-    """The browser's program; without one the test is skipped, or fails where a browser is required."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        (pytest.fail if os.environ.get("HACKAMORE_BROWSER") == "require" else pytest.skip)(MISSING)
-    return found
+from tests.browser.canvas import Canvas
+from tests.browser.quiet import quiet_page
+from tests.browser.running import PATIENCE, Open, chromium, profiles, serving
 
 
 @pytest.fixture(scope="package")
@@ -52,80 +33,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@contextmanager
-def serving(folder: Path, *options: str) -> Iterator[str]:
-    """``hackamore serve`` with further options while the block lasts; its address."""
-    places = ["--port", "0", "--folder", str(folder / "jobs")]
-    command = [sys.executable, "-m", "hackamore.cli.main", "serve", *places, *options]
-    log = folder / "log.txt"
-    with log.open("w") as told:
-        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
-    try:
-        yield _ready(process, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(30)
-
-
-def _ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    until = time.monotonic() + START
-    while time.monotonic() < until and process.poll() is None:
-        lines = [line for line in log.read_text().splitlines() if line.startswith("hackamore serves ")]
-        if lines:
-            address = lines[0].rsplit(" ", 1)[1].rstrip("/")
-            with urlopen(f"{address}/healthz") as answer:
-                assert answer.status == 200
-            return address
-        time.sleep(0.1)
-    pytest.fail(f"the server did not start:\n{log.read_text()[-3000:]}")
-
-
 @pytest.fixture
 def address(server: str) -> str:
     """Where the page is."""
     return f"{server}/"
-
-
-Open = Callable[..., Any]
-
-
-@contextmanager
-def profiles(browser: Any, server: str) -> Iterator[Open]:
-    """``open_page(tab="paint", width=1280, height=860, ready=True, **context)``: the page in a fresh profile.
-
-    ``tab=None`` goes nowhere yet. At the end nothing of it may have thrown, and no other server may have been asked.
-    """
-    contexts, troubles = [], []
-
-    def opened(tab: str | None = "paint", width: int = 1280, height: int = 860, ready: bool = True, **told: Any) -> Any:
-        told = {"locale": "en-US", "color_scheme": "light", **told}
-        context = browser.new_context(viewport={"width": width, "height": height}, **told)
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: troubles.append(f"thrown: {error}"))
-        page.on("request", lambda request: _stays(request.url, server) or troubles.append(f"asked for {request.url}"))
-        if tab is None:
-            return page
-        page.goto(f"{server}/#{tab}")
-        if ready:
-            page.wait_for_selector(f"#hm-panel-{tab}:not([hidden])")
-        return page
-
-    try:
-        yield opened
-    finally:
-        for context in contexts:
-            context.close()
-    assert not troubles
-
-
-def _stays(url: str, server: str) -> bool:
-    return url.startswith((f"{server}/", "data:", "blob:"))
 
 
 @pytest.fixture
@@ -152,3 +63,39 @@ def blank(open_page: Open) -> Any:
 def page(open_page: Open) -> Any:
     """A fresh page at 1280 × 860, on Paint."""
     return open_page()
+
+
+@pytest.fixture(scope="module")
+def desk(request: pytest.FixtureRequest, browser: Any, server: str) -> Iterator[Any]:
+    """A page for all tests of a file on the tab that the file names ``TAB``; nothing is sent by itself."""
+    with quiet_page(browser, server, request.module.TAB) as page:
+        yield page
+
+
+@pytest.fixture
+def bare(desk: Any) -> Any:
+    """``desk`` on Photo without a photo, and nothing in the stack."""
+    desk.evaluate("hackamore.tabs.photo.restore(null)")
+    desk.evaluate("hackamore.show('photo'); hackamore.units.restore({ own: {}, pinned: [] })")
+    return desk
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any, server: str) -> Iterator[Canvas]:
+    """One page for all tests of a file, since loading one takes seconds; each begins it anew."""
+    with profiles(browser, server) as opened:
+        yield Canvas(opened(None), f"{server}/")
+
+
+@pytest.fixture
+def paint(shared: Canvas) -> Canvas:
+    """The page on Paint with its first landscape and that one's picture."""
+    shared.begin()
+    return shared
+
+
+@pytest.fixture
+def still(shared: Canvas) -> Canvas:
+    """The same, and no pictures are made while one paints."""
+    shared.begin(live=False)
+    return shared

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
-from tests.browser.conftest import profiles
+from tests.browser.running import profiles
 
 
 def picture(width=96, height=96):

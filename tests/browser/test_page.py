@@ -56,15 +56,15 @@ def wait_for_ground(page, look: str) -> None:
 
 
 @pytest.fixture
-def desk(shared_page):
+def sketch(shared_page):
     """The shared page on Sketch, which asks for no picture of its own accord while nothing is drawn."""
     shared_page.evaluate("hackamore.show('sketch')")
     return shared_page
 
 
-def test_a_chip_writes_its_words_another_replaces_them_and_again_takes_them_away(desk):
-    desk.fill("#hm-prompt", "hills with a river at noon, clear sky")
-    desk.locator("#hm-prompt").blur()
+def test_a_chip_writes_its_words_another_replaces_them_and_again_takes_them_away(sketch):
+    sketch.fill("#hm-prompt", "hills with a river at noon, clear sky")
+    sketch.locator("#hm-prompt").blur()
     for chip, prompt in (
         ("sunset", "hills with a river at sunset, clear sky"),
         ("winter", "hills with a river at sunset, clear sky, winter"),
@@ -72,9 +72,9 @@ def test_a_chip_writes_its_words_another_replaces_them_and_again_takes_them_away
         ("night", "hills with a river at night, winter, falling snow"),
         ("winter", "hills with a river at night, falling snow"),
     ):
-        desk.click(f"[data-chip={chip}]")
-        expect(desk.locator("#hm-prompt")).to_have_value(prompt)
-    pressed = desk.locator(".hm-chip[aria-pressed=true]").all_text_contents()
+        sketch.click(f"[data-chip={chip}]")
+        expect(sketch.locator("#hm-prompt")).to_have_value(prompt)
+    pressed = sketch.locator(".hm-chip[aria-pressed=true]").all_text_contents()
     assert pressed == ["night", "snowfall"]
 
 
@@ -87,22 +87,22 @@ def test_a_narrow_screen_needs_no_scrolling_sideways_and_a_finger_hits_what_it_m
         assert (name, page.evaluate(SMALL)) == (name, [])
 
 
-def test_an_error_stands_in_words_below_the_button_that_caused_it(desk):
-    desk.evaluate("document.querySelector('#hm-prompt').value = 'a'.repeat(9000)")
-    desk.click("#hm-generate")
-    expect(desk.locator("#hm-run-error")).to_contain_text("8000")
-    expect(desk.locator("#hm-generate")).to_be_enabled()
-    desk.fill("#hm-prompt", "hills")
+def test_an_error_stands_in_words_below_the_button_that_caused_it(sketch):
+    sketch.evaluate("document.querySelector('#hm-prompt').value = 'a'.repeat(9000)")
+    sketch.click("#hm-generate")
+    expect(sketch.locator("#hm-run-error")).to_contain_text("8000")
+    expect(sketch.locator("#hm-generate")).to_be_enabled()
+    sketch.fill("#hm-prompt", "hills")
 
 
-def test_a_server_that_is_gone_is_told_of_in_words(desk):
-    desk.context.set_offline(True)
-    desk.click("#hm-generate")
-    expect(desk.locator("#hm-run-error")).to_contain_text("does not answer")
-    desk.context.set_offline(False)
+def test_a_server_that_is_gone_is_told_of_in_words(sketch):
+    sketch.context.set_offline(True)
+    sketch.click("#hm-generate")
+    expect(sketch.locator("#hm-run-error")).to_contain_text("does not answer")
+    sketch.context.set_offline(False)
 
 
-def test_a_full_queue_is_waited_for(desk):
+def test_a_full_queue_is_waited_for(sketch):
     answers = []
 
     def full_once(route):
@@ -112,19 +112,19 @@ def test_a_full_queue_is_waited_for(desk):
             return route.fulfill(status=429, headers={"Retry-After": "1"}, content_type="application/json", body=body)
         return route.continue_()
 
-    desk.route("**/v1/jobs", full_once)
-    desk.evaluate("hackamore.api.submit({prompt: 'hills', steps: 1}).then((job) => (window.accepted = job.id))")
-    expect(desk.locator(".hm-toast.wait")).to_contain_text("full")
-    desk.wait_for_function("window.accepted")
-    desk.unroute("**/v1/jobs")
+    sketch.route("**/v1/jobs", full_once)
+    sketch.evaluate("hackamore.api.submit({prompt: 'hills', steps: 1}).then((job) => (window.accepted = job.id))")
+    expect(sketch.locator(".hm-toast.wait")).to_contain_text("full")
+    sketch.wait_for_function("window.accepted")
+    sketch.unroute("**/v1/jobs")
 
 
-def test_a_run_can_be_stopped(desk):
-    desk.evaluate("hackamore.settings.restore({prompt: 'hills', steps: 100, num: 8, seed: 1})")
-    desk.click("#hm-generate")
-    desk.click("#hm-stop")
-    expect(desk.locator(".hm-state")).to_have_text("Cancelled")
-    expect(desk.locator("#hm-generate")).to_be_visible()
+def test_a_run_can_be_stopped(sketch):
+    sketch.evaluate("hackamore.settings.restore({prompt: 'hills', steps: 100, num: 8, seed: 1})")
+    sketch.click("#hm-generate")
+    sketch.click("#hm-stop")
+    expect(sketch.locator(".hm-state")).to_have_text("Cancelled")
+    expect(sketch.locator("#hm-generate")).to_be_visible()
 
 
 def test_a_token_is_asked_for_and_kept_for_pictures(blank, address):

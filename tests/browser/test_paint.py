@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 
 from hackamore.annotators.catalog import annotate
 from hackamore.core.palette import CLASSES, COLOURS, WORLDS
 from tests.browser.canvas import FEW, PAINTING, SKETCH, Canvas, picture_of, sent_hint
-from tests.browser.conftest import profiles
 
 pytest.importorskip("playwright")
 
@@ -47,27 +43,6 @@ MANY = """async () => {
   return { most: MOST_FRAMES, ats: all.map((frame) => frame.at), parts: await count("parts"),
     whole: await frames.inputs(first.id), last: await all[0].picture.text() };
 }"""
-
-
-@pytest.fixture(scope="module")
-def shared(browser: Any, server: str) -> Iterator[Canvas]:
-    """One page for all tests, since loading one takes seconds; each begins it anew."""
-    with profiles(browser, server) as opened:
-        yield Canvas(opened(None), f"{server}/")
-
-
-@pytest.fixture
-def paint(shared: Canvas) -> Canvas:
-    """The page on Paint with its first landscape and that one's picture."""
-    shared.begin()
-    return shared
-
-
-@pytest.fixture
-def still(shared: Canvas) -> Canvas:
-    """The same, and no pictures are made while one paints."""
-    shared.begin(live=False)
-    return shared
 
 
 def test_the_picture_follows_a_painted_mountain_and_lake(paint: Canvas) -> None:

@@ -10,11 +10,12 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from hackamore.annotators.catalog import annotate
-from tests.browser.conftest import PATIENCE
-from tests.browser.quiet import address, generated, hint_of, picture, pixels, quiet_page
+from tests.browser.quiet import address, generated, hint_of, picture, pixels
+from tests.browser.running import PATIENCE
 
 expect.set_options(timeout=PATIENCE)
 
+TAB = "photo"
 READING = ".ph-reading[data-kind=canny]"
 FILE = ".ph-tab input[type=file]"
 
@@ -34,21 +35,6 @@ def slide(page, parameter, value, let_go=True):
         }""",
         [value, let_go],
     )
-
-
-@pytest.fixture(scope="module")
-def desk(browser, server):
-    """A page on Photo for all tests of this file; nothing is sent by itself."""
-    with quiet_page(browser, server, "photo") as page:
-        yield page
-
-
-@pytest.fixture
-def bare(desk):
-    """The tab without a photo."""
-    desk.evaluate("hackamore.tabs.photo.restore(null)")
-    desk.evaluate("hackamore.show('photo'); hackamore.units.restore({ own: {}, pinned: [] })")
-    return desk
 
 
 @pytest.fixture

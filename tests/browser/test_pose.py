@@ -10,11 +10,12 @@ from playwright.sync_api import expect
 
 from hackamore.annotators.pose import draw_people
 from hackamore.core.skeleton import JOINTS, MIRRORED, from_openpose
-from tests.browser.conftest import PATIENCE, serving
-from tests.browser.quiet import generated, hint_of, quiet_page
+from tests.browser.quiet import generated, hint_of
+from tests.browser.running import PATIENCE, serving
 
 expect.set_options(timeout=PATIENCE)
 
+TAB = "pose"
 FRAME = ".po-frame"
 WRIST = JOINTS.index("right wrist")
 HIP = JOINTS.index("left hip")
@@ -27,18 +28,11 @@ def server(tmp_path_factory):
         yield address
 
 
-@pytest.fixture(scope="module")
-def desk(browser, server):
-    """A page on Pose for all tests of this file; nothing is sent by itself."""
-    with quiet_page(browser, server, "pose") as page:
-        page.evaluate("window.first = hackamore.tabs.pose.state()")
-        yield page
-
-
 @pytest.fixture
 def pose(desk):
     """One standing person, and nothing to be undone."""
-    desk.evaluate("hackamore.tabs.pose.restore(first); changes.length = 0; scrollTo(0, 0)")
+    desk.evaluate("window.first ??= hackamore.tabs.pose.state(); hackamore.tabs.pose.restore(first)")
+    desk.evaluate("changes.length = 0; scrollTo(0, 0)")
     desk.uncheck("#po-follow")
     return desk
 

@@ -10,30 +10,22 @@ pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
 from hackamore.controls.schedule import parse_schedule, window
-from tests.browser.conftest import PATIENCE
-from tests.browser.quiet import address, generated, picture, pixels, quiet_page
+from tests.browser.quiet import address, generated, picture, pixels
+from tests.browser.running import PATIENCE
 
 expect.set_options(timeout=PATIENCE)
+TAB = "photo"
 CARD = ".un-card[data-kind=canny]"
 ASKED = "hackamore.units.all()"
 
 
-@pytest.fixture(scope="module")
-def desk(browser, server):
-    """A page on Photo for all tests of a file, since a page takes long to start; nothing is sent by itself."""
-    with quiet_page(browser, server, "photo") as page:
-        yield page
-
-
 @pytest.fixture
-def stack(desk):
+def stack(bare):
     """Photo, without a photo, and a picture's edges kept in the stack."""
-    desk.evaluate("hackamore.tabs.photo.restore(null)")
-    desk.evaluate("hackamore.show('photo'); hackamore.units.restore({ own: {}, pinned: [] })")
-    desk.evaluate("(image) => hackamore.units.pin({ kind: 'canny', image }, image)", address(picture()))
-    desk.locator(f"{CARD} summary").click()
-    desk.evaluate("changes.length = 0; document.querySelectorAll('.hm-toast').forEach((one) => one.remove())")
-    return desk
+    bare.evaluate("(image) => hackamore.units.pin({ kind: 'canny', image }, image)", address(picture()))
+    bare.locator(f"{CARD} summary").click()
+    bare.evaluate("changes.length = 0; document.querySelectorAll('.hm-toast').forEach((one) => one.remove())")
+    return bare
 
 
 def only(page):
