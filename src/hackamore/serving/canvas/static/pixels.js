@@ -97,6 +97,15 @@ export function outline(picture, from, to, size, value, round) {
   return touched;
 }
 
+/** The tools that draw between two corners; `from` tells the size. */
+export const SHAPES = {
+  line: (picture, from, to, value) => stroke(picture, from, { ...to, size: from.size }, value),
+  rectangle,
+  ellipse,
+  box: (picture, from, to, value) => outline(picture, from, to, from.size, value, false),
+  ring: (picture, from, to, value) => outline(picture, from, to, from.size, value, true),
+};
+
 /** Fills what hangs together with the pixel at `point` and has its value in `seen`, the picture as it is looked at. */
 export function flood(picture, seen, point, value) {
   const { width, height } = picture;

@@ -56,7 +56,11 @@ export function listen(frame, view, hand) {
 
   function ended(event) {
     if (!down.delete(event.pointerId)) return;
-    if (mode === "draw") hand.end();
+    if (mode === "draw") {
+      // taken back by the system, such as a palm that it found to be one
+      if (event.type === "pointercancel") hand.cancel();
+      else hand.end();
+    }
     mode = down.size ? "rest" : null;
   }
 
@@ -71,6 +75,7 @@ export function listen(frame, view, hand) {
   frame.addEventListener("pointermove", moved);
   frame.addEventListener("pointerup", ended);
   frame.addEventListener("pointercancel", ended);
+  frame.addEventListener("lostpointercapture", ended); // the frame went out of sight: no release is heard
   frame.addEventListener("pointerleave", () => hand.hover(null));
   frame.addEventListener("wheel", turned, { passive: false });
   frame.addEventListener("contextmenu", (event) => event.preventDefault());

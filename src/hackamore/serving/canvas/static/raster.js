@@ -18,18 +18,11 @@ import { h } from "./dom.js";
 import { History } from "./history.js";
 import { Layers } from "./layers.js";
 import { base64, encoded } from "./png.js";
-import { cut, ellipse, flood, joined, outline, paste, rectangle, stroke } from "./pixels.js";
+import { SHAPES, cut, flood, joined, paste, stroke } from "./pixels.js";
 import { listen } from "./pointers.js";
 import { ARROWS, shortcut } from "./raster_keys.js";
 import { View } from "./view.js";
 
-const SHAPES = {
-  line: (picture, from, to, value) => stroke(picture, from, { ...to, size: from.size }, value),
-  rectangle,
-  ellipse,
-  box: (picture, from, to, value) => outline(picture, from, to, from.size, value, false),
-  ring: (picture, from, to, value) => outline(picture, from, to, from.size, value, true),
-};
 const LARGEST = 0.5; // of the longer side
 
 export class Raster {
@@ -52,6 +45,7 @@ export class Raster {
     this.ring = h("div", { class: "rs-ring", hidden: true });
     this.element = h("div", {
       class: "rs-frame", tabindex: 0, role: "application", "aria-label": label, onkeydown: (event) => this.#pressed(event),
+      onblur: () => this.#end(), // a brush that the keyboard set down does not wait for ever
     }, this.canvas, this.ring);
     this.context = this.canvas.getContext("2d");
     this.view = new View(this.element, this.canvas);
@@ -124,8 +118,8 @@ export class Raster {
   }
 
   undo() {
-    this.#cancel();
-    this.#turn(this.#history.undo());
+    if (this.#stroke) this.#cancel();
+    else this.#turn(this.#history.undo());
   }
 
   redo() {
@@ -202,10 +196,11 @@ export class Raster {
   }
 
   #begin(told, erase) {
+    this.#end();
+    if (!this.layers.active.visible) this.change(({ active }) => { active.visible = true; });
     const layer = this.layers.active;
     const tool = erase ? "eraser" : this.#tool;
     const point = this.#point(told);
-    layer.visible = true;
     this.#stroke = { layer, tool, before: layer.picture.data.slice(), start: point, last: point, area: null,
       value: tool === "eraser" ? 0 : this.#colour };
     this.stroking(true);

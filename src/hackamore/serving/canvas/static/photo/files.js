@@ -15,7 +15,9 @@ export async function readPhoto(file, longest = LONGEST) {
     throw wrong("broken", { name: file.name ?? "" });
   }
   if (Math.min(bitmap.width, bitmap.height) < LEAST) throw wrong("small");
-  return { ...drawn(bitmap, longest), name: file.name ?? "" };
+  const read = drawn(bitmap, longest);
+  bitmap.close();
+  return { ...read, name: file.name ?? "" };
 }
 
 // The picture that a <video> or a bitmap shows now.

@@ -28,6 +28,7 @@ export function createEditor({ bones, words, changed, told, stroking }) {
   const picture = svg("svg", { class: "po-picture", "aria-hidden": "true" }, drawing, marks);
   const element = h("div", { class: "po-frame", tabindex: 0, role: "application", "aria-label": words.canvas,
     "aria-describedby": "po-how", onpointerdown: pressed, onpointermove: moved, onpointerup: released, onpointercancel: released,
+    onlostpointercapture: released,
     onkeydown: keyed, onkeyup: settle, onblur: settle }, picture);
 
   const unit = () => Math.min(...size) / 512;
