@@ -23,6 +23,7 @@ class Limits(Section):
     """What one request, and all of them together, may ask for; more is refused in words."""
 
     body_mib: float = Field(32, gt=0)
+    bodies_mib: float = Field(256, gt=0, description="of all requests that are not answered yet; more are answered 503")
     pixels: int = Field(1024 * 1024, gt=0, description="of a finished picture")
     source_pixels: int = Field(40_000_000, gt=0, description="of a picture that is sent, told from its header")
     steps: int = Field(100, gt=0)

@@ -23,23 +23,67 @@ SMALL = 256 * 1024
 """Bytes of a body that is checked at once rather than in a thread of its own."""
 
 
-class Bodies:
-    """Reads the whole body of each request, at most ``most`` bytes, and hands it on; a wrong one gets no further."""
+class Room:
+    """How many bytes of bodies may be held at once, by all requests together."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = app, most
+    def __init__(self, most: int) -> None:
+        self.most, self.held = most, 0
+
+
+class Arriving:
+    """A body on its way; its bytes count in ``room`` until it is let go of."""
+
+    def __init__(self, room: Room) -> None:
+        self._room, self._data, self._size = room, bytearray(), 0
+
+    def add(self, part: bytes) -> bool:
+        """Keep one more part; False where there is no room. For a body alone there always is."""
+        if self._room.held + len(part) > self._room.most and self._room.held > self._size:
+            return False
+        self._data += part
+        self._room.held += len(part)
+        self._size += len(part)
+        return True
+
+    def whole(self) -> bytes:
+        """All that came, which is not held here any more but counts still."""
+        data, self._data = bytes(self._data), bytearray()
+        return data
+
+    def let_go(self) -> None:
+        """It counts no more."""
+        self._room.held -= self._size
+        self._data, self._size = bytearray(), 0
+
+
+class Bodies:
+    """Reads the whole body of each request, at most ``most`` bytes, and hands it on; a wrong one gets no further.
+
+    ``together``: bytes of all bodies that are held at once, each until its request is answered.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, together: int) -> None:
+        self.app, self.most, self.room = app, most, Room(together)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        arriving = Arriving(self.room)
+        try:
+            await self._answer(arriving, scope, receive, send)
+        finally:
+            arriving.let_go()
+
+    async def _answer(self, arriving: Arriving, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         try:
             async with asyncio.timeout(SECONDS):
-                body = await self._read(headers, receive)
-            if body is None:
+                here = await self._read(arriving, headers, receive)
+            if not here:
                 return
+            body = arriving.whole()
             if _is_json(headers.get("content-type", "")):
                 await (asyncio.to_thread(check_json, body) if len(body) > SMALL else _at_once(body))
         except TimeoutError:
@@ -50,32 +94,46 @@ class Bodies:
         else:
             await self.app(scope, _again(body, receive), send)
 
-    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The body; None where the client is gone. One that is too long is read a little further, so that the client
-        comes to hear of it."""
+    async def _read(self, arriving: Arriving, headers: Headers, receive: Receive) -> bool:
+        """Read it all; False where the client is gone. One that is refused is read a little further, so that the
+        client comes to hear of it."""
         told = headers.get("content-length", "0")
         if not told.isascii() or not told.isdigit():
             raise HackamoreError("the length of the body is not understood", received=told)
-        parts: list[bytes] = []
-        length, most_read = 0, 2 * self.most
-        too_long = len(told) > 18 or int(told) > self.most
+        length, refusal = 0, self._too_long(told, 0)
         while True:
             try:
-                message = await asyncio.wait_for(receive(), 2.0 if too_long else None)
+                message = await asyncio.wait_for(receive(), 2.0 if refusal else None)
             except TimeoutError:
                 break
             if message["type"] == "http.disconnect":
-                return None
+                return False
             part = message.get("body", b"")
             length += len(part)
-            too_long = too_long or length > self.most
-            parts = [] if too_long else [*parts, part] if len(parts) < 64 else [b"".join(parts) + part]
-            if not message.get("more_body", False) or length > most_read:
+            refusal = refusal or self._too_long(told, length)
+            if refusal is None and not arriving.add(part):
+                refusal = _no_room(self.room)
+            if refusal is not None:
+                arriving.let_go()
+            if not message.get("more_body", False) or length > 2 * self.most:
                 break
-        if too_long:
-            received = f"{int(told):,} bytes" if 0 < len(told) <= 18 and int(told) else f"more than {length:,} bytes"
-            raise Refused(413, "the body is too long", received=received, expected=f"at most {self.most:,} bytes")
-        return b"".join(parts)
+        if refusal is not None:
+            raise refusal
+        return True
+
+    def _too_long(self, told: str, length: int) -> Refused | None:
+        """Why a body of ``length`` bytes so far, whose client told ``told``, is refused for its length."""
+        known = len(told) <= 18
+        if known and max(int(told), length) <= self.most:
+            return None
+        received = f"{int(told):,} bytes" if known and int(told) else f"more than {self.most:,} bytes"
+        return Refused(413, "the body is too long", received=received, expected=f"at most {self.most:,} bytes")
+
+
+def _no_room(room: Room) -> Refused:
+    what = "the bodies of other requests fill the room for bodies"
+    expected = f"{room.most:,} bytes of all that are held at once"
+    return Refused(503, what, expected=expected, remedy="send it again in a second", headers={"Retry-After": "1"})
 
 
 def check_json(body: bytes) -> None:

@@ -28,7 +28,8 @@ SHORTEST_TOKEN = 8
 
 def guard(app: FastAPI, settings: ServeSettings) -> None:
     """Put the guards before every route of ``app``."""
-    app.add_middleware(Bodies, most=int(settings.limits.body_mib * 2**20))
+    limits = settings.limits
+    app.add_middleware(Bodies, most=int(limits.body_mib * 2**20), together=int(limits.bodies_mib * 2**20))
     if settings.token is None:
         app.add_middleware(Near)
     else:
