@@ -138,6 +138,38 @@ def served(one: Rig) -> Iterator[str]:
             assert not thread.is_alive()
 
 
+class _Lasting:
+    """An engine that a server cannot stop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def stop(self, grace: float = 0.0) -> None:
+        """It goes on."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+
+def lasting(parts: Rig) -> Rig:
+    """The same server, whose engine outlives the listening one."""
+    engine: Any = _Lasting(parts.engine)
+    return Rig(parts.settings, engine, parts.models, parts.painter)
+
+
+def request(**told: Any) -> Request:
+    """A request for a picture of anything."""
+    return Request(**({"prompt": "x"} | told))
+
+
+def done(client: Any, **told: Any) -> dict[str, Any]:
+    """A job that is asked for and over."""
+    answer = client.post("/v1/jobs?wait=true", json={"prompt": "x", "steps": 2, "seed": 5, **told})
+    assert answer.status_code == 200, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
 def until(true: Any, seconds: float = 20.0) -> None:
     """Wait until ``true()``."""
     end = time.monotonic() + seconds

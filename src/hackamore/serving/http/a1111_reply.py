@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from hackamore.serving.engine import Engine
 from hackamore.serving.http.a1111_body import Body
 from hackamore.serving.http.a1111_paint import Region
 from hackamore.serving.http.a1111_request import Asked
+from hackamore.serving.http.results import there
 from hackamore.serving.job import Job
 from hackamore.serving.pictures import encoded
 from hackamore.serving.request import Request
@@ -35,10 +37,11 @@ def generated(engine: Engine, job: Job, asked: Asked, body: Body) -> Generated:
     """The answer for a job that is done."""
     request = engine.request(job.id)
     files = [engine.picture(job.id, one.index) for one in job.pictures]
-    texts = [_text(path) for path in files]
-    images = [_encoded(path, asked.region) for path in files] if asked.send else []
+    texts = [there(_text, path) for path in files]
+    images = [there(partial(_encoded, region=asked.region), path) for path in files] if asked.send else []
     if asked.send:
-        images += [encoded(engine.hint(job.id, number).read_bytes()) for number in asked.maps if number < job.hints]
+        hints = [engine.hint(job.id, number) for number in asked.maps if number < job.hints]
+        images += [encoded(there(Path.read_bytes, path)) for path in hints]
     units = [unit.model_dump() for unit in (job.pictures[0].units if job.pictures else ())]
     ours = {
         "job": job.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from hackamore.serving.http.errors import Refused, reply, unfit_error
 from hackamore.serving.http.openai_body import Edited, Varied, Wanted, asked
 from hackamore.serving.http.openai_form import read_form
 from hackamore.serving.http.replies import ALWAYS, errors
+from hackamore.serving.http.results import there
 from hackamore.serving.http.waiting import refuse_unmade, until_over
 from hackamore.serving.job import Job
 from hackamore.serving.pictures import encoded
@@ -131,7 +133,8 @@ def _images(engine: Engine, job: Job, body: Wanted, address: str) -> Images:
         data = [OneImage(url=f"{address}v1/jobs/{job.id}/images/{one.index}") for one in job.pictures]
     else:
         files = [engine.picture(job.id, one.index) for one in job.pictures]
-        data = [OneImage(b64_json=encoded(_file(path, format_, body.output_compression))) for path in files]
+        read = partial(_file, format_=format_, quality=body.output_compression)
+        data = [OneImage(b64_json=encoded(there(read, path))) for path in files]
     first = job.pictures[0]
     return Images(
         created=int(job.finished or time.time()),

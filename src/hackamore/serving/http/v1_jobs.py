@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path as File
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from hackamore.core.errors import HackamoreError, WorkFailed
+from hackamore.core.errors import WorkFailed
 from hackamore.core.recipe import Recipe, read_recipe
 from hackamore.serving.http.errors import Refused
 from hackamore.serving.http.events import stream
 from hackamore.serving.http.ora import layered
 from hackamore.serving.http.replies import errors
+from hackamore.serving.http.results import there
 from hackamore.serving.job import Job
 from hackamore.serving.request import Request
 
 if TYPE_CHECKING:
     from hackamore.serving.engine import Engine
 
-Value = TypeVar("Value")
 EXAMPLES: dict[str, Any] = {
     "text": {"summary": "A picture from words", "value": {"prompt": "mountains above a lake at dawn", "steps": 20}},
     "reproducible": {
@@ -148,24 +147,14 @@ def _fetching(routes: APIRouter, engine: Engine) -> None:
         """A PNG with its Recipe inside; the picture above its hints and start picture, in layers; or the Recipe."""
         path = engine.picture(job_id, k)
         if format == "recipe":
-            return Response(_there(read_recipe, path).model_dump_json(), media_type="application/json", headers=KEPT)
+            return Response(there(read_recipe, path).model_dump_json(), media_type="application/json", headers=KEPT)
         name = f"hackamore-{job_id[:8]}-{k}.{format}"
         headers = {**KEPT, "Content-Disposition": f'inline; filename="{name}"'}
         if format == "ora":
-            return Response(_there(layered, path), media_type="image/openraster", headers=headers)
-        return Response(_there(File.read_bytes, path), media_type="image/png", headers=headers)
+            return Response(there(layered, path), media_type="image/openraster", headers=headers)
+        return Response(there(File.read_bytes, path), media_type="image/png", headers=headers)
 
     @routes.get("/{job_id}/hints/{k}", summary="The hint of a unit", response_class=Response, responses=PNG)
     def hint(job_id: Id, k: Index) -> Response:
         """The very hint that control number ``k`` received: PNG."""
-        return Response(_there(File.read_bytes, engine.hint(job_id, k)), media_type="image/png", headers=KEPT)
-
-
-def _there(read: Callable[[File], Value], path: File) -> Value:
-    """What ``read`` makes of a file that may be removed at this very moment."""
-    try:
-        return read(path)
-    except (HackamoreError, FileNotFoundError) as error:
-        if path.exists():
-            raise
-        raise Refused(404, "this picture was just removed") from error
+        return Response(there(File.read_bytes, engine.hint(job_id, k)), media_type="image/png", headers=KEPT)
