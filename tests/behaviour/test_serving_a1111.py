@@ -108,6 +108,7 @@ def test_other_samplers_are_refused_by_name(name: str, schedule: str | None) -> 
         ("restore_faces", True), ("tiling", True), ("enable_hr", True), ("subseed_strength", 0.3),
         ("styles", ["x"]), ("script_name", "loopback"), ("refiner_checkpoint", "sdxl"), ("s_churn", 0.5),
         ("s_noise", 1.1), ("clip_skip", 2), ("seed_resize_from_w", 512), ("no_such_field", 1), ("latent_mask", "AAAA"),
+        ("mask_round", False), ("distilled_cfg_scale", 7), ("sd_model_checkpoint", "meadow"),
     ],
 )  # fmt: skip
 def test_what_would_change_the_picture_is_refused_by_name(offers: list[Offered], field: str, value: Any) -> None:
@@ -120,7 +121,34 @@ def test_fields_that_change_nothing_are_taken(offers: list[Offered]) -> None:
         offers, restore_faces=False, tiling=False, enable_hr=False, hr_scale=2, hr_upscaler="Latent", styles=[],
         subseed=5, subseed_strength=0.0, script_name=None, s_churn=0, s_noise=1, eta=1.0, save_images=True,
         seed_resize_from_w=-1, firstphase_width=0, force_task_id="x", alwayson_scripts={"ADetailer": {"args": [False]}},
+        mask_round=True, distilled_cfg_scale=3.5, seed_enable_extras=True,
     )  # fmt: skip
+
+
+def test_what_the_page_of_the_webui_sends_is_taken(offers: list[Offered]) -> None:
+    scripts = {
+        "API payload": {"args": []}, "Refiner": {"args": [False, "", 0.8]}, "Sampler": {"args": [20, "Euler"]},
+        "Seed": {"args": [-1, False, -1, 0, 0, 0]}, "Tiled Diffusion": {"args": ["False", "MultiDiffusion"]},
+        "AnimateDiff": {"args": [{"enable": False, "video_length": 16}]},
+        "ControlNet": {"args": [{"enabled": False, "module": "none", "model": "None"}] * 3},
+    }  # fmt: skip
+    asked = understood(offers, sampler_name="DDIM", steps=9, alwayson_scripts=scripts)
+    assert (asked.request.scheduler, asked.request.steps, asked.request.controls) == ("ddim", 9, ())
+    assert [notice.split()[2] for notice in asked.notices] == ["Sampler", "Seed"]
+    for name, first in (
+        ("Tiled Diffusion", "True"),
+        ("AnimateDiff", {"enable": True}),
+        ("AnimateDiff", {"model": "x"}),
+    ):
+        with pytest.raises(HackamoreError, match=name):
+            understood(offers, alwayson_scripts={name: {"args": [first]}})
+
+
+def test_errors_have_the_names_of_the_client(offers: list[Offered]) -> None:
+    with pytest.raises(HackamoreError, match="cfg_scale"):
+        understood(offers, cfg_scale=-1)
+    with pytest.raises(HackamoreError, match="unit 0: guidance_start"):
+        with_unit(offers, model="canny", guidance_start=0.9, guidance_end=0.2)
 
 
 def test_a_script_that_is_not_here_is_refused_by_name(offers: list[Offered]) -> None:

@@ -59,3 +59,19 @@ def test_masks_are_read_by_inpainting_alone_and_refused_by_others(client: TestCl
         answer = detect(client, **fields)
         assert answer.status_code == 400
         assert "controlnet_masks" in errors_of(answer)["what"]
+
+
+def test_what_detect_would_not_read_is_refused_or_told(client: TestClient) -> None:
+    answer = detect(client, controlnet_modul="canny")
+    assert answer.status_code == 400
+    assert "controlnet_modul" in errors_of(answer)["what"]
+    assert detect(client).json()["hackamore"]["notices"] == []
+    (notice,) = detect(client, controlnet_module="none", controlnet_processor_res=9999).json()["hackamore"]["notices"]
+    assert "controlnet_processor_res" in notice
+
+
+def test_a_body_that_is_no_json_is_told_what_to_do(client: TestClient) -> None:
+    for route in ("/sdapi/v1/txt2img", "/v1/images/generations"):
+        answer = client.post(route, content="prompt=x")
+        assert answer.status_code in (400, 422)
+        assert "application/json" in errors_of(answer)["expected"]

@@ -136,7 +136,7 @@ def _joined(pieces: list[list[Any]]) -> tuple[Fragment, ...]:
 def _refuse(prompt: str) -> None:
     for pattern, what, remedy in (
         (_EDITING, "words that change while the picture is made", "one wording, or \\[ for a plain bracket"),
-        (_EXTRA, "weights files named inside a prompt", "--lora FILE:SCALE"),
+        (_EXTRA, "weights files named inside a prompt", "leave them out; the command line reads --lora FILE:SCALE"),
     ):
         if found := pattern.search(prompt):
             raise HackamoreError(f"{what} are not supported", received=found[0], remedy=remedy)

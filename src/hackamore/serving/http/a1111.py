@@ -127,5 +127,5 @@ def _options(routes: APIRouter, desk: Desk, offers: Callable[[], list[Offered]])
     async def set_options(options: dict[str, Any]) -> None:
         """Choose the base, `sd_model_checkpoint`; options that are not followed are refused by name."""
         refuse_settings(options)
-        if checkpoint := options.get("sd_model_checkpoint"):
+        if checkpoint := options.get("sd_model_checkpoint") or options.get("sd_checkpoint_hash"):
             desk.base = base_named(str(checkpoint), offers()).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -63,13 +64,16 @@ _NOTHING: tuple[Any, ...] = (None, "", "None", "none", 0, -1, False, [], {})
 IGNORED = (
     "do_not_save_samples", "do_not_save_grid", "save_images", "force_task_id", "subseed", "script_args",
     "image_cfg_scale", "comments", "disable_extra_networks", "do_not_reload_embeddings", "refiner_switch_at",
-    "s_tmin", "s_tmax",
+    "s_tmin", "s_tmax", "seed_enable_extras",
 )  # fmt: skip
 """Fields that change no picture here, whatever they hold."""
 _OFF: dict[str, tuple[Any, ...]] = {
     "s_noise": (None, 1),
     "initial_noise_multiplier": (None, 1),
     "clip_skip": (None, 0, 1),
+    "mask_round": (None, True),
+    "distilled_cfg_scale": (None, 3.5),
+    "ddim_discretize": (None, "uniform"),
 }
 """What a field may hold, where that is something else than nothing."""
 _REMEDIES = {
@@ -78,6 +82,8 @@ _REMEDIES = {
     "subseed_strength": "another seed",
     "controlnet_units": "alwayson_scripts: {controlnet: {args: [unit]}}",
     "infotext": "the fields themselves",
+    "sd_model_checkpoint": "override_settings: {sd_model_checkpoint: …}",
+    "clip_skip": "leave it out; the base reads its own layer",
 }
 
 
@@ -93,6 +99,16 @@ def refuse_unknown(extra: dict[str, Any] | None) -> None:
                 expected="its default, or no such field",
                 remedy=_REMEDIES.get(name),
             )
+
+
+def refuse_others(body: BaseModel, place: str, ignored: Container[str] = ()) -> None:
+    """Raise :class:`HackamoreError` for a field that ``body`` does not know, and that asks for something."""
+    for name, value in (body.model_extra or {}).items():
+        if name not in ignored and not is_off(value, _NOTHING):
+            raise HackamoreError(
+                f"{place}the field {name[:100]} is not known here", received=shown(value),
+                expected=", ".join(type(body).model_fields),
+            )  # fmt: skip
 
 
 _SETTINGS: dict[str, tuple[Any, ...]] = {
@@ -116,7 +132,9 @@ def refuse_settings(settings: dict[str, Any]) -> None:
             continue
         if not is_off(value, _SETTINGS.get(name, _NOTHING)):
             expected = "sd_model_checkpoint" + (
-                f", or {name} as one of {', '.join(map(str, _SETTINGS[name][1:]))}" if name in _SETTINGS else ""
+                f", or {name} as one of {', '.join(str(one) for one in _SETTINGS[name] if one not in (None, ''))}"
+                if name in _SETTINGS
+                else ""
             )
             raise HackamoreError(
                 f"the option {name[:100]} is not followed by this server", received=shown(value), expected=expected
@@ -125,7 +143,7 @@ def refuse_settings(settings: dict[str, Any]) -> None:
 
 def is_off(value: Any, offs: tuple[Any, ...]) -> bool:
     """Whether ``value`` is one of ``offs``; a flag that is set is no number 1."""
-    return any(value == off and not (value is True and off == 1) for off in offs)
+    return any(value == off and (value is not True or off is True) for off in offs)
 
 
 def shown(value: Any) -> str:

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Picture, Size
 from hackamore.core.recipe import embed
 from hackamore.core.skeleton import from_openpose, to_openpose
-from hackamore.serving.http.a1111_body import Number
+from hackamore.serving.http.a1111_body import Number, refuse_others
 from hackamore.serving.http.a1111_desk import Desk
 from hackamore.serving.http.a1111_modules import (
     AS_IT_IS,
@@ -26,7 +26,7 @@ from hackamore.serving.http.a1111_modules import (
     parameters_of,
     usable_modules,
 )
-from hackamore.serving.http.a1111_names import Offered, kind_of, kind_told
+from hackamore.serving.http.a1111_names import ALONE, Offered, kind_of, kind_told
 from hackamore.serving.http.a1111_paint import read_mask
 from hackamore.serving.http.a1111_unit import LEAST_RESOLUTION
 from hackamore.serving.http.replies import errors
@@ -37,13 +37,14 @@ from hackamore.serving.settings import ServeSettings
 VERSION = 3
 RESOLUTION = 512
 MOST_RESOLUTION = 2048
-ALONE = "reference"
 _AT_ONCE = 2
 """Pictures that are looked at at the same time."""
 
 
 class Detect(BaseModel):
     """Pictures to make hints of; ``controlnet_images`` is an old name of the pictures."""
+
+    model_config = ConfigDict(extra="allow")
 
     controlnet_module: Annotated[str, Field(max_length=300)] = NONE
     controlnet_input_images: list[str] = []
@@ -137,6 +138,9 @@ def _detect(body: Detect, settings: ServeSettings) -> dict[str, Any]:
     label, module = module_named(body.controlnet_module)
     texts = _pictures(body, label, module, settings.limits.pictures)
     told, notices = parameters_of(label, module, body.controlnet_threshold_a, body.controlnet_threshold_b)
+    if body.controlnet_processor_res > 0 and not LEAST_RESOLUTION <= body.controlnet_processor_res <= MOST_RESOLUTION:
+        fit = f"{LEAST_RESOLUTION} to {MOST_RESOLUTION}"
+        notices += (f"controlnet_processor_res is out of range ({fit}); {RESOLUTION} is taken, as by the extension",)
     pixels = settings.limits.source_pixels
     images, poses, made = [], [], 0
     for number, text in enumerate(texts):
@@ -155,6 +159,7 @@ def _detect(body: Detect, settings: ServeSettings) -> dict[str, Any]:
 
 def _pictures(body: Detect, label: str, module: Module, most: int) -> list[str]:
     """The pictures to make hints of; raises :class:`HackamoreError` for too many, and for what would not be read."""
+    refuse_others(body, "")
     if module.kind in AS_IT_IS:
         raise HackamoreError(f"{label} makes no hint: the picture itself is it")
     texts = body.controlnet_input_images or body.controlnet_images
@@ -196,7 +201,7 @@ def _size(module: Module, picture: Picture, resolution: float) -> Size | None:
     if module.kind in ("none", "invert", "inpaint", "recolor") or resolution == 0:
         return None
     if not LEAST_RESOLUTION <= resolution <= MOST_RESOLUTION:
-        resolution = RESOLUTION  # as the extension takes it
+        resolution = RESOLUTION
     height, width = picture.shape[:2]
     factor = resolution / min(width, height)
     return max(8, round(width * factor)), max(8, round(height * factor))

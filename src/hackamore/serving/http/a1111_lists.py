@@ -28,6 +28,7 @@ EMPTY = (
 NOT_DONE = (
     "extra-single-image", "extra-batch-images", "interrogate", "create/embedding", "create/hypernetwork",
     "train/embedding", "train/hypernetwork", "server-kill", "server-restart", "server-stop",
+    "reload-checkpoint", "unload-checkpoint",
 )  # fmt: skip
 NOTHING_TO_DO = ("refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings")
 SCRIPTS = ["controlnet", "controlnet m2m"]

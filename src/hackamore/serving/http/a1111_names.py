@@ -9,6 +9,8 @@ from typing import Any
 
 from hackamore.core.errors import HackamoreError, unknown_name
 
+ALONE = "reference"
+"""A kind of control that no name asks for: it is a preprocessor that needs no model."""
 LONGEST = 300
 """Characters of a name that are read."""
 _HASH = re.compile(r"\s*\[[0-9a-fA-F]{6,64}\]\s*$")
@@ -120,7 +122,7 @@ def control_named(name: str, base: str, all_offers: Sequence[Offered]) -> Match:
             f"the model {name[:200]} could be one of several",
             expected=f"one of: {', '.join(one.title for one in alike)}",
         )
-    known = ", ".join(one.title for one in controls) or "no control at all"
+    known = ", ".join(one.title for one in controls if one.kind != ALONE) or "no control at all"
     raise HackamoreError(f"the model {name[:200]} is not offered for the base {base}", expected=f"one of: {known}")
 
 

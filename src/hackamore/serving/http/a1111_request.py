@@ -21,6 +21,13 @@ from hackamore.serving.settings import Limits
 STEPS = 20
 STRENGTH = 0.75
 _RESIZE = {0: "stretch", 1: "crop", 2: "fill"}
+PAGES = ("sampler", "seed")
+"""Scripts by which the WebUI's page sets fields; its API does not read them."""
+_NAMES = {
+    "guidance": "cfg_scale", "num": "batch_size × n_iter", "negative": "negative_prompt",
+    "strength": "denoising_strength",
+}  # fmt: skip
+"""Fields of ours, and what a client of the WebUI calls them."""
 PREVIEWS = 5
 """So often, in steps, a rough picture is made for ``/progress``."""
 
@@ -79,7 +86,12 @@ def asked(body: Body, offers: list[Offered], base: str, limits: Limits) -> Asked
         )
     except ValidationError as error:
         raise _unfit(error) from error
-    told = (noise, painted.notices if painted else (), *(one.notices for one in units))
+    told = (
+        noise,
+        _pages(body.alwayson_scripts or {}),
+        painted.notices if painted else (),
+        *(one.notices for one in units),
+    )
     return Asked(
         request,
         maps=tuple(number for number, one in enumerate(units) if one.show),
@@ -154,19 +166,36 @@ def _units(scripts: dict[str, Any], around: Surroundings) -> list[UnitAsked]:
         args = told.get("args", []) if isinstance(told, dict) else told
         if name.lower() == "controlnet":
             units += units_asked(args, around)
-        elif not _switched_off(args):
+        elif name.lower() not in PAGES and not _switched_off(args):
             raise HackamoreError(
-                f"the script {name[:100]} is not on this server", received=shown(args), expected="controlnet alone"
+                f"the script {name[:100]} is not on this server",
+                received=shown(args),
+                expected="controlnet alone",
+                remedy="leave the script out, or switch it off",
             )
     return units
 
 
+def _pages(scripts: dict[str, Any]) -> tuple[str, ...]:
+    """A notice for each script that says again what the fields say."""
+    return tuple(
+        f"the script {name} is read by the WebUI's page alone; the fields of the request are followed"
+        for name in scripts
+        if name.lower() in PAGES
+    )
+
+
 def _switched_off(args: Any) -> bool:
     """Whether a script's arguments say that it does nothing: none at all, or a first that is false."""
-    return not args or (isinstance(args, list) and (args[0] in (None, False, {})))
+    if not args or not isinstance(args, list):
+        return not args
+    first = args[0]
+    if isinstance(first, dict):
+        return first.get("enabled", first.get("enable")) is False or not first
+    return first in (None, False, "False")
 
 
 def _unfit(error: ValidationError) -> HackamoreError:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    name = ".".join(_NAMES.get(str(part), str(part)) for part in first["loc"])
     return HackamoreError(f"{name}: {first['msg']}", received=shown(first.get("input")))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from hackamore.core.errors import HackamoreError
 from hackamore.core.recipe import embed
-from hackamore.serving.http.a1111_body import is_off, shown
+from hackamore.serving.http.a1111_body import refuse_others, shown
 from hackamore.serving.http.a1111_modules import AS_IT_IS, INVERT, NONE, Module, module_named, parameters_of
 from hackamore.serving.http.a1111_names import Match, control_named, kind_of, kind_told
 from hackamore.serving.http.a1111_unit import Surroundings, UnitBody, pictures_of, resolution_of, shown_to, told_or
@@ -90,8 +90,7 @@ def _of_unit(number: int, error: HackamoreError) -> HackamoreError:
 def _unfit(number: int, error: ValidationError) -> HackamoreError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
-    received = shown(first.get("input"))
-    return HackamoreError(f"unit {number}: {name}: {first['msg']}", received=received, expected="see /docs")
+    return HackamoreError(f"unit {number}: {name}: {first['msg']}", received=shown(first.get("input")))
 
 
 def _body(told: dict[str, Any], number: int) -> UnitBody:
@@ -106,18 +105,16 @@ def _body(told: dict[str, Any], number: int) -> UnitBody:
         body = UnitBody.model_validate(values)
     except ValidationError as error:
         raise _unfit(number, error) from error
-    for name, value in (body.model_extra or {}).items():
-        if name not in _IGNORED and not is_off(value, (None, "", False, 0, [], {}, "None")):
-            raise HackamoreError(
-                f"unit {number}: the field {name[:100]} is not known here", received=shown(value),
-                expected=", ".join(UnitBody.model_fields),
-            )  # fmt: skip
+    refuse_others(body, f"unit {number}: ", _IGNORED)
     return body
 
 
 def _unit(body: UnitBody, pictures: tuple[str | None, str | None], around: Surroundings) -> UnitAsked:
     if (body.input_mode or "simple").lower() != "simple":
         raise HackamoreError("input_mode is not done here", received=body.input_mode, expected="simple")
+    start, end = told_or(body.guidance_start, 0.0), told_or(body.guidance_end, 1.0)
+    if start > end:
+        raise HackamoreError("guidance_start is above guidance_end", received=f"{start:g} and {end:g}")
     label, module = module_named(body.module or NONE)
     model = (body.model or "None").strip()
     match = None if model.lower() in ("none", "") else control_named(model, around.base, around.offers)
@@ -133,8 +130,8 @@ def _unit(body: UnitBody, pictures: tuple[str | None, str | None], around: Surro
         model=None if match is None else match.offer.name,
         hint="exact" if label in (NONE, INVERT) and kind not in AS_IT_IS else False,
         scale=told_or(body.weight, 1.0),
-        start=told_or(body.guidance_start, 0.0),
-        end=told_or(body.guidance_end, 1.0),
+        start=start,
+        end=end,
         mask=seen.mask,
         mode="control" if body.guess_mode else _chosen("control_mode", told_or(body.control_mode, 0), _MODES),
         weights=None if body.advanced_weighting is None else tuple(body.advanced_weighting),

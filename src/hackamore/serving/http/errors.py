@@ -111,6 +111,9 @@ def handle_errors(app: FastAPI, settings: ServeSettings) -> None:
 def unfit_error(problems: Any) -> Refused:
     """What pydantic finds in a request, as one error of ours: the first problem whole, the others by their place."""
     first, others = problems[0], problems[1:MOST_PROBLEMS]
+    if isinstance(first.get("input"), bytes):
+        expected = "JSON, with the header Content-Type: application/json"
+        return Refused(422, "the body is not sent as JSON", expected=expected)
     where = _place(first)
     what = f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
     also = "; ".join(f"{_place(one)}: {one['msg']}" for one in others)
