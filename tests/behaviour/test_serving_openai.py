@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 from pydantic import ValidationError
 
@@ -19,6 +21,7 @@ from hackamore.serving.http.openai_body import Edited, Varied, Wanted, asked
 from hackamore.serving.pictures import read_picture
 from hackamore.serving.request import Request
 from hackamore.serving.settings import Limits
+from tests.behaviour.serving_rig import LOCAL, errors_of, rig
 
 OFFERS = [Offered("meadow", None, None, None, True), Offered("meadow/seg", "meadow", "seg", None, False)]
 PIXELS = 10_000
@@ -44,8 +47,8 @@ def understood(kind: type[Wanted] = Wanted, **fields: Any) -> Request:
 def test_what_is_told_becomes_the_request() -> None:
     request = understood(
         n=3, size="96x64", quality="high", model="meadow", user="someone", moderation="low", background="auto",
-        stream=False, output_format="webp", output_compression=80, seed=4, negative="snow", guidance=3,
-        controls=[{"kind": "seg", "image": "AAAA"}],
+        stream=False, input_fidelity="low", output_format="webp", output_compression=80, seed=4, negative="snow",
+        guidance=3, controls=[{"kind": "seg", "image": "AAAA"}],
     )  # fmt: skip
     assert (request.num, request.size, request.steps, request.base) == (3, (96, 64), 40, "meadow")
     assert (request.seed, request.negative, request.guidance) == (4, "snow", 3)
@@ -79,6 +82,15 @@ def test_what_is_not_done_is_refused_by_name(field: str, value: Any) -> None:
 def test_values_out_of_range_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=field):
         understood(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "words"), [("stream", "false"), ("partial_images", "0"), ("background", "auto or opaque")]
+)
+def test_what_may_be_told_instead_is_said_once(field: str, words: str) -> None:
+    with pytest.raises(HackamoreError) as error:
+        understood(**{field: "much"})
+    assert error.value.expected == words
 
 
 def test_an_address_is_of_a_png() -> None:
@@ -135,6 +147,14 @@ def test_controls_in_a_form_are_json() -> None:
 def test_controls_in_a_form_are_bounded_as_bodies_are(controls: str, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         understood(Edited, image=file(), controls=controls)
+
+
+def test_an_edit_of_several_images_is_refused_in_words(tmp_path: Path) -> None:
+    with rig(tmp_path) as served:
+        files = [("image[]", ("a.png", base64.b64decode(file()), "image/png"))] * 2
+        answer = TestClient(served.app, base_url=LOCAL).post("/v1/images/edits", data={"prompt": "a"}, files=files)
+    assert answer.status_code == 400
+    assert "several images" in errors_of(answer)["what"]
 
 
 def test_a_variation_needs_no_prompt() -> None:

@@ -29,9 +29,10 @@ _OFF: dict[str, tuple[Any, ...]] = {
     "stream": (False, "false"),
     "partial_images": (0, "0"),
     "complexity": ("medium",),
+    "input_fidelity": ("low",),
 }
 """Fields that are taken where they hold nothing, or one of these."""
-_REMEDIES = {"style": "write the style into the prompt", "background": "opaque", "stream": "/v1/jobs and its events"}
+_REMEDIES = {"style": "write the style into the prompt", "stream": "/v1/jobs and its events"}
 
 
 class Wanted(BaseModel):
@@ -69,7 +70,7 @@ class Wanted(BaseModel):
             check_json(value.encode("utf-8", "surrogatepass"))  # nobody did, as the body of a form is no JSON
             return json.loads(value)
         except (HackamoreError, ValueError) as error:
-            raise ValueError(f"controls cannot be read: {error}") from error
+            raise ValueError(f"the text cannot be read: {getattr(error, 'what', error)}") from error
 
 
 class Edited(Wanted):
@@ -91,7 +92,8 @@ def asked(body: Wanted, offers: list[Offered], base: str, limits: Limits) -> Req
         if not is_off(value, (None, "", *_OFF.get(name, ()))):
             raise HackamoreError(
                 f"{name[:100]} is not done by this server", received=shown(value),
-                expected=" or ".join(map(str, _OFF.get(name, ("no such field",)))), remedy=_REMEDIES.get(name),
+                expected=" or ".join(dict.fromkeys(str(one).lower() for one in _OFF.get(name, ("no such field",)))),
+                remedy=_REMEDIES.get(name),
             )  # fmt: skip
     if body.output_format in (None, "png") and body.output_compression not in (None, 100):
         raise HackamoreError("a PNG is not compressed with losses", received=body.output_compression, expected="100")
@@ -135,7 +137,11 @@ def _begun(body: Edited, size: Size | None, limits: Limits) -> dict[str, Any]:
     if body.mask:
         hole = _holes(read_layers(body.mask, limits.source_pixels, "the mask")[1])
         if hole is None or not hole.any():
-            raise HackamoreError("the mask is transparent nowhere", expected="a PNG, transparent where to paint anew")
+            raise HackamoreError(
+                "the mask is transparent nowhere",
+                expected="a PNG, transparent where to paint anew",
+                remedy="black and white are not read; make the white part transparent",
+            )
         if hole.shape != (height, width):
             received, expected = f"{hole.shape[1]}×{hole.shape[0]}", f"{width}×{height}"
             raise HackamoreError("the mask has another size than the image", received=received, expected=expected)

@@ -41,6 +41,8 @@ async def read_form(request: Request, most: int) -> dict[str, Any]:
     try:
         for key, value in form.multi_items():
             name = key.removesuffix("[]")
+            if name in told and name == "image":
+                raise HackamoreError("several images are not combined by this server", expected="one image")
             if name in told:
                 raise HackamoreError(f"the form has several fields {name[:100]}", expected="one")
             told[name] = encoded(await value.read()) if isinstance(value, UploadFile) else value
