@@ -9,6 +9,8 @@ from PIL import Image
 from hackamore.cli.main import main
 from hackamore.core import palette
 from hackamore.serving.engine import Engine
+from hackamore.serving.http.a1111_names import offered
+from hackamore.serving.models import Models
 from hackamore.serving.settings import Limits, ServeSettings
 from hackamore.training.trainer import train
 from tests.line import RUN, Line
@@ -26,6 +28,12 @@ def here(tmp_path, monkeypatch):
     classes[32:] = 2
     Image.fromarray(palette.paint(classes)).save("painted.png")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def offers():
+    """What a server offers that was told nothing, as the WebUI's routes see it."""
+    return offered(Models(ServeSettings()).offers())
 
 
 @pytest.fixture
