@@ -96,6 +96,7 @@ def test_models_are_listed_as_openai_has_them_and_loaded_by_name(client: TestCli
 
 
 def test_the_info_tells_a_page_all_that_it_needs(client: TestClient):
+    client.post("/v1/models/meadow/load")
     info = client.get("/v1/info").json()
     (base,) = info["bases"]
     assert (base["name"], base["size"], base["guidance"]) == ("meadow", [128, 128], 3.0)
@@ -106,6 +107,13 @@ def test_the_info_tells_a_page_all_that_it_needs(client: TestClient):
     assert len(info["pose"]["joints"]) == 18
     assert len(info["pose"]["limbs"]) == 17
     assert info["limits"]["queue"] == 8
+
+
+def test_the_info_loads_nothing(client: TestClient):
+    client.post("/v1/models/meadow/unload")
+    for _ in range(2):
+        (base,) = client.get("/v1/info").json()["bases"]
+        assert (base["loaded"], base["size"], base["guidance"]) == (False, None, None)
 
 
 def test_health_and_metrics_tell_how_the_server_is(parts: Rig, client: TestClient):

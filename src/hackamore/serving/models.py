@@ -84,9 +84,12 @@ class Models:
         """The base called ``name`` where asking it is cheap: it is here already, or comes with the package."""
         from hackamore.bases.catalog import BASES
 
-        known = self.known.base(name)
-        here = self.shelf.has(("base", known.name, self._place(None)))
-        return self.base(known.name) if here is None and known.path in BASES else here
+        here = self.loaded_base(name)
+        return self.base(name) if here is None and self.known.base(name).path in BASES else here
+
+    def loaded_base(self, name: str) -> Any | None:
+        """The base called ``name`` where it is here already, else None."""
+        return self.shelf.has(_key(self.known.base(name), self._place(None)))
 
     def ready_control(self, name: str, base_name: str) -> Any | None:
         """The control called ``name`` where asking it is cheap: it is here already, or comes with the package."""

@@ -102,7 +102,7 @@ def make_info(engine: Engine, models: Models, settings: ServeSettings) -> Info:
 
 
 def _base(models: Models, offer: dict[str, Any]) -> BaseInfo:
-    base = models.ready(offer["name"])
+    base = models.loaded_base(offer["name"])
     flow = base is not None and is_flow(base.scheduler_config)
     return BaseInfo(
         name=offer["name"],
