@@ -222,6 +222,24 @@ def test_a_request_that_was_damaged_fails_alone(tmp_path):
         assert "cannot be read" in engine.job(jobs[1].id).error.what
 
 
+@pytest.mark.parametrize("harm", ["'{\"id'", "x'ff00ff'", "CAST(x'22ff22' AS TEXT)", "'{\"version\": 9}'"])
+def test_a_job_that_cannot_be_read_is_failed_alone(tmp_path, caplog, harm):
+    with closing(Store(tmp_path)) as store:
+        over, torn, whole = finished(store, 1.0, at=time.time()), accepted(store, 2.0), accepted(store, 3.0)
+        store._base.execute(f"UPDATE jobs SET job = {harm} WHERE id IN (?, ?)", (over.id, torn.id))
+    with Engine(ServeSettings(folder=tmp_path), [Plain()], checked) as engine:
+        until(lambda: engine.job(whole.id).over)
+        told = {job.id: job for job in engine.jobs()}
+        assert [told[job.id].state for job in (whole, torn, over)] == ["done", "failed", "failed"]
+        assert "cannot be read" in told[torn.id].error.what
+        assert not told[torn.id].error.input
+        assert engine.job(over.id) == told[over.id]
+        assert engine.counts()["queued"] == 0
+        engine.delete(torn.id)
+    assert torn.id in caplog.text
+    assert whole.id not in caplog.text
+
+
 def test_two_servers_do_not_share_a_folder(tmp_path):
     settings = ServeSettings(folder=tmp_path, limits=Limits(queue=1))
     with Engine(settings, [Plain()], checked) as first:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +19,11 @@ from pydantic import ValidationError
 from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.core.files import clear_leftovers, written_whole
 from hackamore.serving.job import Job, State
-from hackamore.serving.refusal import Later, NotKept, Unknown
+from hackamore.serving.refusal import Later, NotKept, Unknown, failure_of
 from hackamore.serving.request import Request
 from hackamore.serving.worker import Made
 
+LOG = logging.getLogger(__name__)
 FILE = "jobs.sqlite"
 RESULTS = "results"
 VERSION = 1
@@ -37,8 +40,8 @@ CREATE INDEX IF NOT EXISTS by_created ON jobs (created);
 CREATE INDEX IF NOT EXISTS by_state ON jobs (state);
 CREATE INDEX IF NOT EXISTS by_finished ON jobs (finished, bytes);
 """
-
-
+ROW = "id, created, finished, CAST(job AS BLOB)"
+"""Of a job: bytes, since SQLite gives up a whole answer for one text that is no Unicode."""
 Kind = TypeVar("Kind", Job, Request)
 SWEEP = 1000
 """So many jobs are removed at once."""
@@ -150,10 +153,10 @@ class Store:
 
     def job(self, job_id: str) -> Job:
         """As it was saved last. Raises :class:`Unknown`."""
-        found = self._read("SELECT job FROM jobs WHERE id = ?", (job_id,))
+        found = self._read(f"SELECT {ROW} FROM jobs WHERE id = ?", (job_id,))
         if not found:
             raise Unknown("there is no such job", received=job_id, remedy="it may have been removed by age")
-        return _value(Job, found[0][0])
+        return _job(*found[0])
 
     def request(self, job_id: str) -> Request:
         """As it was accepted. Raises :class:`Unknown`."""
@@ -164,9 +167,8 @@ class Store:
 
     def jobs(self, limit: int, before: float | None = None) -> list[Job]:
         """The newest first, created before ``before``."""
-        query = "SELECT job FROM jobs WHERE created < ? ORDER BY created DESC LIMIT ?"
-        found = self._read(query, (float("inf") if before is None else before, limit))
-        return [_value(Job, told) for (told,) in found]
+        query = f"SELECT {ROW} FROM jobs WHERE created < ? ORDER BY created DESC LIMIT ?"
+        return [_job(*row) for row in self._read(query, (float("inf") if before is None else before, limit))]
 
     def ask(self, job_id: str, stop: State) -> None:
         """Keep that a running job was asked to become ``stop``."""
@@ -174,9 +176,17 @@ class Store:
             base.execute("UPDATE jobs SET stop = ? WHERE id = ?", (stop, job_id))
 
     def unfinished(self) -> list[tuple[Job, State | None]]:
-        """Those that are not over, the oldest first, each with what was asked of it."""
-        found = self._read("SELECT job, stop FROM jobs WHERE finished IS NULL ORDER BY created")
-        return [(_value(Job, told), stop) for told, stop in found]
+        """Those that are not over, the oldest first, each with what was asked of it.
+
+        One that cannot be read is failed, and that is logged.
+        """
+        found = self._read(f"SELECT stop, {ROW} FROM jobs WHERE finished IS NULL ORDER BY created")
+        jobs = [(_job(*row), stop) for stop, *row in found]
+        for job, _ in jobs:
+            if job.over:
+                LOG.error("job %s cannot be read and is failed", job.id)
+                self.save(job)
+        return [(job, stop) for job, stop in jobs if not job.over]
 
     def newest(self) -> float:
         """When the newest job was created; 0 where there is none."""
@@ -259,7 +269,16 @@ class Store:
             self._base.close()
 
 
-def _value(kind: type[Kind], told: str) -> Kind:
+def _job(job_id: str, created: float, finished: float | None, told: bytes) -> Job:
+    """A job as it was kept; one that cannot be read, such as another version's, has failed and says so."""
+    try:
+        return _value(Job, told)
+    except WorkFailed as error:
+        ended = time.time() if finished is None else finished
+        return Job(id=job_id, state="failed", created=created, finished=ended, error=failure_of(error))
+
+
+def _value(kind: type[Kind], told: str | bytes) -> Kind:
     try:
         return kind.model_validate_json(told)
     except ValidationError as error:
