@@ -105,3 +105,24 @@ def test_two_hundred_jobs_from_sixteen_threads(tmp_path):
         gc.collect()
         kept = [thing for thing in gc.get_objects() if type(thing) in (Job, Request)]
         assert len(kept) < 20, "jobs that are over are read from the disk"
+
+
+@pytest.mark.parametrize("name", ["keep", "save", "request", "sweep"])
+def test_a_fault_beside_the_work_fails_its_job_and_ends_no_thread(engine, monkeypatch, caplog, name):
+    whole, faults = getattr(engine._kept, name), [RuntimeError("unforeseen")]
+
+    def faulty(*told, **more):
+        if faults:
+            raise faults.pop()
+        return whole(*told, **more)
+
+    monkeypatch.setattr(engine._kept, name, faulty)
+    over = ended(engine, ask(engine))
+    until(lambda: not faults)
+    if name != "sweep":
+        assert (over.state, over.error.input) == ("failed", False)
+        assert "server's log" in over.error.what
+    assert "unforeseen" in caplog.text
+    assert ended(engine, ask(engine)).state == "done"
+    assert engine.running
+    assert engine._keeper.is_alive()

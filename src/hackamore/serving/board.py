@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from hackamore.serving.store import Store
 from hackamore.serving.watchers import Told, Watcher, Watchers, call
 from hackamore.serving.worker import Made, Outcome
 
+LOG = logging.getLogger(__name__)
 Keys = Callable[[Request], Mapping[str, object]]
 """By worker: what requests must share to be worked on together."""
 
@@ -111,7 +113,8 @@ class Board:
         now = time.time()
         try:
             self._store.save(*[one.begin(now) for one in taken])
-        except WorkFailed as error:
+        except Exception as error:
+            LOG.exception("work could not be begun")
             for one in taken:
                 self._over(one, "failed", failure_of(error))
             return False

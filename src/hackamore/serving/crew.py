@@ -11,7 +11,7 @@ from hackamore.core.errors import HackamoreError
 from hackamore.serving.board import Board
 from hackamore.serving.job import Failure
 from hackamore.serving.queue import Pace
-from hackamore.serving.refusal import failure_of
+from hackamore.serving.refusal import FAULT, failure_of
 from hackamore.serving.request import Request
 from hackamore.serving.store import Store
 from hackamore.serving.worker import Made, Outcome, Worker, WorkerDied
@@ -46,24 +46,43 @@ class Hand(threading.Thread):
         self._leave.set()
 
     def run(self) -> None:
-        """Until the board is closed."""
-        while ids := self._board.take(self.worker.name, self._size):
-            requests = {job_id: request for job_id in ids if (request := self._read(job_id)) is not None}
-            if not requests:
-                continue
-            began = time.monotonic()
+        """Until the board is closed. What nobody foresaw fails the jobs that it happened to, and no more."""
+        going = True
+        while going:
+            ids: list[str] = []
             try:
-                self._work(requests)
-            except WorkerDied as error:
-                self._deaths += 1
-                LOG.warning("worker %s died (%d in a row): %s", self.worker.name, self._deaths, error)
-                self.resting = True
-                self._board.back(requests)
-                self._leave.wait(min(LONGEST, BACKOFF * 2 ** min(20, self._deaths - 1)))
-                self.resting = False
-                continue
-            self._deaths = 0
-            self._pace.add(time.monotonic() - began, len(requests))
+                ids = self._board.take(self.worker.name, self._size)
+                going = bool(ids)
+                self._do(ids)
+            except Exception:
+                LOG.exception("worker %s could not be given work, or its work could not be kept", self.worker.name)
+                self._fail(ids)
+                self._leave.wait(BACKOFF)
+
+    def _do(self, ids: list[str]) -> None:
+        requests = {job_id: request for job_id in ids if (request := self._read(job_id)) is not None}
+        if not requests:
+            return
+        began = time.monotonic()
+        try:
+            self._work(requests)
+        except WorkerDied as error:
+            self._deaths += 1
+            LOG.warning("worker %s died (%d in a row): %s", self.worker.name, self._deaths, error)
+            self.resting = True
+            self._board.back(requests)
+            self._leave.wait(min(LONGEST, BACKOFF * 2 ** min(20, self._deaths - 1)))
+            self.resting = False
+            return
+        self._deaths = 0
+        self._pace.add(time.monotonic() - began, len(requests))
+
+    def _fail(self, ids: list[str]) -> None:
+        for job_id in ids:
+            try:
+                self._board.finish(job_id, FAULT)
+            except Exception:
+                LOG.exception("job %s could not be ended", job_id)
 
     def _read(self, job_id: str) -> Request | None:
         try:
@@ -87,8 +106,7 @@ class Hand(threading.Thread):
             raise
         except Exception:
             LOG.exception("worker %s failed", self.worker.name)
-            words = Failure(what="the work on it failed for a reason that only the server's log tells", input=False)
-            outcomes = [words] * len(ids)
+            outcomes = [FAULT] * len(ids)
         for job_id, outcome in zip(ids, outcomes, strict=True):
             self._board.finish(job_id, self._telling(outcome) if isinstance(outcome, Failure) else outcome)
 

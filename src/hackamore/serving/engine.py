@@ -251,12 +251,15 @@ class Engine:
     def _keep_house(self) -> None:
         board, store, settings = self._at, self._kept, self._settings
         while not board.closed:
+            deadline = None
             try:
+                deadline = board.expire()
                 board.save_late()
                 store.sweep(time.time() - settings.keep_hours * 3600, settings.keep_mib << 20)
             except WorkFailed as error:
                 LOG.error("old results could not be removed: %s", error)
-            deadline = board.expire()
+            except Exception:
+                LOG.exception("the house could not be kept")
             board.chores.wait(SWEEP if deadline is None else min(SWEEP, max(0.0, deadline - time.time())))
             board.chores.clear()
 

@@ -34,8 +34,14 @@ class Full(HackamoreError):
         )
 
 
-def failure_of(error: HackamoreError) -> Failure:
-    """The error as a value."""
+FAULT = Failure(what="the work on it failed for a reason that only the server's log tells", input=False)
+"""What nobody foresaw."""
+
+
+def failure_of(error: Exception) -> Failure:
+    """The error as a value; :data:`FAULT` for one that is none of ours."""
+    if not isinstance(error, HackamoreError):
+        return FAULT
     received, expected = (None if one is None else str(one) for one in (error.received, error.expected))
     return Failure(
         what=error.what,
