@@ -53,7 +53,7 @@ class Painter:
 
     def _one(self, number: int, request: Request, told: Told, wanted: Any) -> Outcome:
         if request.prompt == "fail":
-            return Failure(what="the colours ran out", remedy="another prompt", input=False)
+            return Failure(what="the colours ran out", received=request.negative, remedy="another prompt", input=False)
         for step in range(request.steps):
             while not self.go.wait(0.01):
                 if not wanted(number):

@@ -88,7 +88,7 @@ class Hand(threading.Thread):
         try:
             return self._store.request(job_id)
         except HackamoreError as error:
-            self._board.finish(job_id, failure_of(error))
+            self._end(job_id, failure_of(error))
             return None
 
     def _work(self, requests: dict[str, Request]) -> None:
@@ -108,7 +108,15 @@ class Hand(threading.Thread):
             LOG.exception("worker %s failed", self.worker.name)
             outcomes = [FAULT] * len(ids)
         for job_id, outcome in zip(ids, outcomes, strict=True):
-            self._board.finish(job_id, self._telling(outcome) if isinstance(outcome, Failure) else outcome)
+            self._end(job_id, outcome)
+
+    def _end(self, job_id: str, outcome: Outcome) -> None:
+        """Why a job failed is logged, without what was received: that may be what people wrote."""
+        if isinstance(outcome, Failure):
+            fields = {"job": job_id, "worker": self.worker.name, "what": outcome.what, "input": outcome.input}
+            LOG.log(logging.INFO if outcome.input else logging.WARNING, "job failed", extra={"fields": fields})
+            outcome = self._telling(outcome)
+        self._board.finish(job_id, outcome)
 
 
 def _complete(made: Made) -> bool:
