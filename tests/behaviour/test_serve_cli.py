@@ -81,7 +81,8 @@ def test_it_says_one_line_serves_and_stops_at_the_signal(begun):
         (("--port", "99999"), "setting port"),
         (("--engine", "steam"), "setting engine"),
         (("--config", "no-such.toml"), "no-such.toml cannot be read"),
-        (("--base", "none=/no/such/base"), "no such file or folder"),
+        (("--base", "none=/no/such/base"), "the base none on offer cannot be found"),
+        (("--control", "gone=/no/such/file,kind=canny"), "the control gone on offer cannot be found"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence_and_exit_2(tmp_path: Path, words: tuple[str, ...], told: str):

@@ -234,9 +234,14 @@ def test_a_name_on_offer_is_told_although_it_looks_like_a_path():
     assert "known: meadow/canny" in body
 
 
-def test_a_job_that_failed_does_not_tell_the_operators_paths(tmp_path: Path):
-    controls = (Offer(name="mine", path="/srv/secret/x.safetensors", kind="canny"),)
-    settings = ServeSettings(folder=tmp_path, canvas=False, controls=controls)
+@pytest.mark.parametrize(("file", "input"), [("damaged", True), ("gone", False)])
+def test_a_job_that_failed_does_not_tell_the_operators_paths(tmp_path: Path, file: str, input: bool):  # noqa: A002
+    path = tmp_path / "secret" / "x.safetensors"
+    path.parent.mkdir()
+    if file == "damaged":
+        path.write_bytes(b"no weights")
+    controls = (Offer(name="mine", path=str(path), kind="canny"),)
+    settings = ServeSettings(folder=tmp_path / "jobs", canvas=False, controls=controls)
     models = Models(settings)
     engine = Engine(settings, [LocalWorker(models, settings, "cpu", "one")], models.check)
     unit = {"kind": "canny", "image": picture(), "model": "mine"}
@@ -246,6 +251,9 @@ def test_a_job_that_failed_does_not_tell_the_operators_paths(tmp_path: Path):
         followed = client.get(f"/v1/jobs/{job['id']}/events").text
     assert job["state"] == "failed"
     assert "secret" not in json.dumps(job) + followed
+    assert job["error"]["input"] is input
+    if file == "gone":
+        assert job["error"]["what"] == "the control mine is on offer, but cannot be found any more"
 
 
 def test_a_fault_is_one_sentence_and_a_request_id(parts: Rig, monkeypatch: pytest.MonkeyPatch, caplog):
@@ -297,6 +305,7 @@ def test_the_log_is_json_and_holds_prompts_only_where_asked(tmp_path, asked: boo
             told = {"prompt": "private words", "negative": "private as well", "steps": 1, "seed": 3}
             client.post("/v1/jobs?wait=true", json=told)
             client.post("/v1/jobs?wait=true", json=told | {"controls": [unit]})
+            failed = client.post("/v1/jobs?wait=true", json=told | {"prompt": "fail"}).json()
             until(lambda: "job over" in stream.getvalue())
     finally:
         for name, (handlers, propagate, level) in zip(names, before, strict=True):
@@ -308,4 +317,7 @@ def test_the_log_is_json_and_holds_prompts_only_where_asked(tmp_path, asked: boo
     assert (over["state"], over["request"]["seed"]) == ("done", 3)
     request = next(line for line in lines if line["event"] == "request")
     assert (request["route"], request["method"]) == ("/v1/jobs", "POST")
+    failure = next(line for line in lines if line["event"] == "job failed")
+    assert (failure["job"], failure["what"], failure["input"]) == (failed["id"], "the colours ran out", False)
+    assert (failure["level"], failure["worker"]) == ("warning", "painter")
     assert ("private" in stream.getvalue()) is asked

@@ -49,6 +49,7 @@ def run_batch(path: Path, folder: Path, settings: ServeSettings, resume: bool, t
     if "limits" not in settings.model_fields_set:
         settings = settings.model_copy(update={"limits": WIDE})
     models = Models(settings)
+    models.known.check_places()
     lines = check_lines(path, models.check)
     with Record(folder, resume) as record:
         left = record.left(lines)

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hackamore.core.errors import WorkFailed
 from hackamore.serving.check import check_request
-from hackamore.serving.offers import Catalogue, Known
+from hackamore.serving.offers import Catalogue, Known, is_there
 from hackamore.serving.request import Request
 from hackamore.serving.settings import ServeSettings
 from hackamore.serving.shelf import Holding, Shelf
@@ -178,10 +179,14 @@ class _Shared:
 
 
 def _path(known: Known) -> str | Path:
-    """What the catalogues load it by."""
+    """What the catalogues load it by. Raises :class:`WorkFailed` where it is gone: no client can help that."""
     from hackamore.bases.catalog import BASES
     from hackamore.controls.catalog import ALONE, embedded
 
+    if not is_there(known):
+        what = "base" if known.base is None else "control"
+        words = f"the {what} {known.name} is on offer, but cannot be found any more"
+        raise WorkFailed(words, remedy="tell the server's operator")
     return known.path if known.path in {*BASES, *ALONE, *embedded()} else Path(known.path)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from hackamore.bases.catalog import BASES
+from hackamore.bases.hub import is_hub_name
 from hackamore.controls.catalog import ALONE, embedded
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.serving.settings import Offer, ServeSettings
@@ -85,8 +87,29 @@ class Catalogue:
             raise unknown_name("model", name, [*self.bases, *(known.name for known in self.controls)])
         return found
 
+    def check_places(self) -> None:
+        """Raise for the first offer that is nowhere: neither a name of a catalogue nor of the hub, nor on this machine.
+
+        The error is the operator's: it tells the path.
+        """
+        for known in (*self.bases.values(), *self.controls):
+            if not is_there(known):
+                what = "base" if known.base is None else "control"
+                raise HackamoreError(
+                    f"the {what} {known.name} on offer cannot be found",
+                    received=known.path,
+                    expected="a folder or a file" + (", or a hub name" if what == "base" else ""),
+                    remedy=f"--{what} {known.name}=PATH",
+                )
+
     def _told(self, offer: Offer) -> Known:
         return Known(offer.name, offer.path, self.base(offer.base).name, offer.kind)
+
+
+def is_there(known: Known) -> bool:
+    """Whether an offer may be found: a name of a catalogue or of the hub, or something that may be read here."""
+    hub = known.base is None and is_hub_name(known.path)
+    return known.path in {*BASES, *ALONE, *embedded()} or hub or os.access(known.path, os.R_OK)
 
 
 def _own(base: Known) -> list[Known]:

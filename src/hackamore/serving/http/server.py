@@ -51,6 +51,7 @@ def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
 
         set_up()
         models = Models(settings)
+        models.known.check_places()
         models.base()  # so that a wrong path is an error now, and the first request does not wait for it
         workers = make_workers(settings, models)
         engine = Engine(settings, workers, models.check)
