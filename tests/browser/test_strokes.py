@@ -45,6 +45,15 @@ def test_a_stroke_that_another_interrupts_can_be_undone_too(still: Canvas) -> No
     assert np.array_equal(still.painting(), scene)
 
 
+def test_a_shortcut_of_the_page_is_no_stroke(still: Canvas) -> None:
+    still.page.locator(PAINTING).focus()
+    still.page.keyboard.press("Control+Enter")
+    assert not still.page.evaluate(f"{RASTER}.busy")
+    still.page.locator("#hm-stop").wait_for()
+    still.page.keyboard.press("Escape")
+    still.page.locator("#hm-generate").wait_for()
+
+
 def test_undo_in_the_middle_of_a_stroke_takes_back_that_stroke_alone(still: Canvas) -> None:
     still.material("snow")
     still.drag([(0.1, 0.1), (0.4, 0.1)])

@@ -146,12 +146,11 @@ export class Raster {
 
   flat() { return this.layers.flat(); }
   strength() { return this.layers.strength(); }
+  state() { return this.layers.state(); }
 
   async file(palette = null) {
     return base64(await encoded(palette ? this.flat() : this.strength(), palette));
   }
-
-  state() { return this.layers.state(); }
 
   // What state() gave; undoable, and told as a change unless `told` is false.
   restore(state, told = true) {
@@ -174,10 +173,11 @@ export class Raster {
 
   // With the keyboard alone: arrows move the brush, space sets it down and lifts it.
   #pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // Ctrl+Enter is the page's
     const step = ARROWS[event.key];
     this.element.classList.remove("by-hand");
     if (event.key === "Escape" && this.#stroke) this.#cancel();
-    else if (step && !event.ctrlKey && !event.metaKey) {
+    else if (step) {
       const by = event.shiftKey ? 1 : 4;
       const at = this.#cursor ?? { x: 0.5, y: 0.5 };
       const clamp = (value) => Math.min(1, Math.max(0, value));
