@@ -76,7 +76,7 @@ def test_the_gallery_outlives_a_reload_and_tells_what_a_picture_was_made_of(gall
     assert PROMPT in words
     assert str(SEED + 1) in words
     assert "meadow/seg" in words
-    assert "0 to 0.8 of the steps" in words
+    assert "0–80 % of the steps" in words
     figure = float(re.search(r"(\d\.\d{3})", gallery.locator(".hm-fidelity .hm-pill").inner_text())[1])
     name, told = next(iter(job["pictures"][1]["units"][0]["fidelity"].items()))
     assert figure == pytest.approx(told, abs=6e-4)

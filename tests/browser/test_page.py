@@ -9,6 +9,14 @@ from playwright.sync_api import expect
 
 TABS = ["paint", "sketch", "pose", "photo", "gallery", "models"]
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+NAMELESS = """() => {
+    const kinds = "button, input, select, textarea, summary, meter, progress, [role=slider]";
+    const labels = (one) => [...(one.labels ?? [])].map((label) => label.textContent).join("");
+    const pictured = (one) => one.querySelector("img[alt]:not([alt=''])") !== null;
+    const named = (one) => (one.getAttribute("aria-label") || labels(one) || one.textContent).trim() || pictured(one);
+    return [...document.querySelectorAll(kinds)].filter((one) => one.checkVisibility() && !named(one))
+        .map((one) => one.outerHTML.slice(0, 80));
+}"""
 SMALL = """() => [...document.querySelectorAll(".hm-button, .hm-tab, select, input[type=number], summary")]
     .filter((one) => one.checkVisibility())
     .map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect().height])
@@ -78,6 +86,19 @@ def test_a_chip_writes_its_words_another_replaces_them_and_again_takes_them_away
     assert pressed == ["night", "snowfall"]
 
 
+def test_whatever_is_operated_has_a_name_and_nothing_moves_for_those_who_asked_for_stillness(open_page):
+    page = open_page("models", reduced_motion="reduce")
+    for name in TABS:
+        page.click(f"#hm-tab-{name}")
+        expect(page.locator(f"#hm-panel-{name}")).to_be_visible()
+        assert page.evaluate(NAMELESS) == []
+        moving = page.evaluate(
+            "[...document.querySelectorAll('.hackamore *')].flatMap((one) => ['', '::before'].filter((part) =>"
+            " parseFloat(getComputedStyle(one, part).transitionDuration) > 0.01))"
+        )
+        assert moving == []
+
+
 def test_a_narrow_screen_needs_no_scrolling_sideways_and_a_finger_hits_what_it_means(open_page):
     page = open_page("models", width=390, height=844, has_touch=True, is_mobile=True)
     for name in TABS:
@@ -127,6 +148,17 @@ def test_a_run_can_be_stopped(sketch):
     expect(sketch.locator("#hm-generate")).to_be_visible()
 
 
+def test_a_list_of_jobs_holds_no_connections_open(sketch):
+    asked = []
+    sketch.on("request", lambda request: asked.append(request.url))
+    submit = "Promise.all([1, 2, 3, 4, 5, 6, 7].map((seed) => hackamore.api.submit({prompt: 'hills', steps: 8, seed})))"
+    jobs = [job["id"] for job in sketch.evaluate(submit)]
+    sketch.click("#hm-tab-gallery")
+    for job in jobs:
+        expect(sketch.locator(f"[data-job='{job}'] img")).to_be_visible()
+    assert not [url for url in asked if url.endswith("/events")]
+
+
 def test_a_token_is_asked_for_and_kept_for_pictures(blank, address):
     page = blank
 
@@ -138,6 +170,12 @@ def test_a_token_is_asked_for_and_kept_for_pictures(blank, address):
 
     page.route("**/v1/**", guarded)
     page.goto(f"{address}#models")
+    for wrong in ("열려라참깨", "open-barley"):
+        page.fill("dialog input", wrong)
+        page.keyboard.press("Enter")
+        expect(page.locator("dialog input")).to_have_value("")
+        expect(page.locator("dialog")).to_have_count(1)
+        expect(page.locator("dialog [role=alert]")).to_contain_text("not the one" if wrong.isascii() else "one")
     page.fill("dialog input", "open-sesame")
     page.keyboard.press("Enter")
     expect(page.locator("#hm-panel-models")).to_be_visible()

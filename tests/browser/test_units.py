@@ -149,6 +149,19 @@ def test_a_mask_is_painted_white_on_black_at_the_size_of_the_picture(stack):
     assert "mask" not in only(stack)
 
 
+def test_keys_in_a_dialog_mean_nothing_to_the_page_below(stack):
+    seed = stack.input_value("#hm-seed")
+    stack.click(f"{CARD} [data-act=mask]")
+    stack.locator(".un-mask-frame").focus()
+    stack.keyboard.press("v")
+    stack.keyboard.press("Control+Enter")
+    assert stack.input_value("#hm-seed") == seed
+    assert stack.locator("#hm-stop").is_hidden()
+    stack.keyboard.press("Escape")
+    expect(stack.locator(".un-mask-dialog")).to_have_count(0)
+    assert stack.evaluate("changes") == []
+
+
 def test_what_is_off_or_removed_is_not_asked_for_and_more_than_the_server_takes_is_refused(stack):
     stack.uncheck(f"{CARD} [role=switch]")
     assert stack.evaluate(ASKED) == []

@@ -16,6 +16,7 @@ export class ApiError extends Error {
 }
 
 const ATTEMPTS = 8;
+const SENDABLE = /^[\x21-\x7e]+$/; // what fits into a header and a cookie
 
 async function failure(answer) {
   let body = {};
@@ -31,9 +32,11 @@ export function keepToken(root, token) {
   document.cookie = `hackamore_token=${token}; ${place}`;
 }
 
-// `tell(words, kind)` shows what is waited for; `askToken()` resolves to a token, or to null where nobody has one.
+// `tell(words, kind)` shows what is waited for; `askToken(wrong)` resolves to a token, or to null where
+// nobody has one; `wrong` says that one was tried.
 export function createApi({ root, store, t, tell, askToken }) {
   let token = store.get("token");
+  if (!SENDABLE.test(token)) token = null;
   if (token) keepToken(root, token);
   const at = (path) => new URL(path, root).href;
   const part = (value) => encodeURIComponent(value);
@@ -49,13 +52,16 @@ export function createApi({ root, store, t, tell, askToken }) {
   }
 
   async function ask(method, path, body, { signal } = {}) {
+    let tried = Boolean(token);
     for (let attempt = 0; ; attempt++) {
       const answer = await once(method, path, body, signal);
       if (answer.ok) return answer.status === 204 ? null : answer.json();
       const error = await failure(answer);
       if (error.status === 401) {
-        const given = await askToken(error);
+        const given = await askToken(tried);
         if (!given) throw error;
+        tried = true;
+        if (!SENDABLE.test(given)) continue; // nobody's: asked again
         token = given;
         store.set("token", token);
         keepToken(root, token);

@@ -7,6 +7,7 @@
 //   base()              the chosen base's entry of info.bases: {name, size, steps, guidance, schedulers, …}
 //   request(tab, kind)  the Request as it would be sent; kind "preview" (few steps), "live" or "full"
 //   submit(tab, kind, {signal})  request() and api.submit() of it
+//   weights(base, units)  the hashes of what those were made of, as text; null where something is not loaded
 //   restore(request)    prompt, seed, units … of a Request into the page ("use again")
 //   show(name)          turns to a tab           fail(error, beside)  an error in words, beside an element or as a toast
 //   on(event, f), emit(event, …)   "changed" (name), "tab" (name), "base" (entry), "size" ([w, h]), "theme", "ready",
@@ -38,7 +39,7 @@ export async function boot(element) {
   document.body.append(toasts.element);
   const app = { t, store, root, toast: toasts.toast, theme: createTheme(store), tabs: {}, ...createEvents() };
   app.fail = (error, beside) => toasts.fail(error, beside);
-  app.api = createApi({ root, store, t, tell: app.toast, askToken: () => askToken(t) });
+  app.api = createApi({ root, store, t, tell: app.toast, askToken: (wrong) => askToken(t, wrong) });
   await ready(app, element);
   Object.assign(app, createRequests(app));
   app.on("picture", (picture) => (app.picture = picture));
@@ -84,7 +85,7 @@ async function known(app, element) {
   const kept = app.store.get("settings")?.base;
   const first = info.bases.find((one) => one.name === kept) ?? info.bases[0];
   if (first.size) return info;
-  element.replaceChildren(h("div", { class: "hm-halt", role: "status" }, h("p", {}, app.t("start.loading", { name: first.name })), h("progress", {})));
+  element.replaceChildren(h("div", { class: "hm-halt", role: "status" }, h("p", {}, app.t("start.loading", { name: first.name })), h("progress", { "aria-label": app.t("start.loading", { name: first.name }) })));
   await app.api.load(first.name);
   return app.api.info();
 }

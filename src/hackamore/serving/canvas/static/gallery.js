@@ -65,7 +65,7 @@ export function create(app) {
   function card(job) {
     const holder = h("article", { class: "hm-cards", "data-job": job.id });
     draw(holder, job);
-    if (!OVER.has(job.state)) watched.push(api.watch(job.id, (event) => draw(holder, event.job)));
+    if (!OVER.has(job.state)) watched.push(api.watch(job.id, (event) => draw(holder, event.job), { ask: true }));
     return holder;
   }
 
@@ -86,7 +86,7 @@ export function create(app) {
   function wordCard(job) {
     const failed = job.state === "failed";
     const words = failed ? (job.error?.what ?? t("gallery.failed")) : t(`state.${job.state}`);
-    const bar = OVER.has(job.state) ? null : h("progress", { max: 1, value: job.progress });
+    const bar = OVER.has(job.state) ? null : h("progress", { max: 1, value: job.progress, "aria-label": words });
     return h("div", { class: `hm-picture words ${job.state}` }, h("p", { class: failed ? "hm-error" : "" }, words), bar,
       h("span", { class: "hm-caption" }, h("span", { class: "words" }, job.summary?.prompt ?? "")));
   }

@@ -19,6 +19,7 @@ export async function create(app) {
   let shown = null; // the frame that stands while none is looked at
   let peeked = null;
   let writing = null;
+  const unwritten = new Set(); // tabs whose drawing changed since it was written down
 
   // Puts a frame into the picture, unless an older one is looked at just now.
   async function place(run, frame, seconds) {
@@ -89,6 +90,7 @@ export async function create(app) {
 
   function changed() {
     if (!runs.is.ready || !app.tab?.hint) return;
+    unwritten.add(app.tab);
     clearTimeout(writing);
     writing = setTimeout(write, REST);
     runs.changed();
@@ -97,8 +99,10 @@ export async function create(app) {
   async function write() {
     clearTimeout(writing);
     writing = null;
-    await frames.hold("units", app.units?.state?.() ?? null);
-    if (app.tab?.hint) await frames.hold(`painting.${app.tab.name}`, await app.tab.state());
+    const tabs = [...unwritten];
+    unwritten.clear();
+    const drawn = tabs.map(async (tab) => frames.hold(`painting.${tab.name}`, await tab.state()));
+    await Promise.all([...drawn, frames.hold("units", app.units?.state?.() ?? null)]); // all begun at once: the page may be leaving
   }
 
   // What was painted before, and the frames that were made.

@@ -32,8 +32,15 @@ export function createRequests(app) {
     app.emit("again", asked);
   }
 
-  // one word a browser tab: two pages open side by side do not replace each other's pictures
-  const word = sessionStorage.getItem("hackamore.word") ?? crypto.getRandomValues(new Uint32Array(2)).join("");
-  sessionStorage.setItem("hackamore.word", word);
-  return { base, request, submit, restore, word };
+  // The hashes of the weights that a picture of these units is made of, as text; null where one of them is not loaded.
+  async function weights(base, units) {
+    const models = await app.api.models().catch(() => []);
+    const hash = (name, of) => models.find((one) => one.id === name && (one.base ?? null) === of)?.sha256;
+    const all = [hash(base, null), ...units.map((unit) => hash(unit.control, base))];
+    return all.every(Boolean) ? JSON.stringify(all) : null;
+  }
+
+  // One word a page: two that are open side by side, one a copy of the other, do not replace each other's pictures.
+  const word = crypto.getRandomValues(new Uint32Array(2)).join("");
+  return { base, request, submit, restore, weights, word };
 }

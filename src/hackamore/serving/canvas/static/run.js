@@ -13,6 +13,7 @@ export function createRun(app) {
   let running = null, sending = null;
 
   document.addEventListener("keydown", (event) => {
+    if (event.target.closest?.("dialog")) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) start();
     if (event.key === "Escape" && (running || sending)) cancel();
   });

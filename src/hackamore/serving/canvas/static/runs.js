@@ -10,7 +10,7 @@ const TOGETHER = 40; // milliseconds in which several changes are one
 const UNDER_WAY = new Set(["sending", "preview", "rough", "full"]);
 const GIVEN_UP = new Set(["failed", "stopped"]);
 
-// `known(key)` is the frame that this very request gave before, or undefined. `place(run, frame)` shows a frame,
+// `known(key)` is a frame that this very request gave before, or undefined. `place(run, frame)` shows a frame,
 // `store(frame)` keeps it; both are called for every picture that arrives, `place` only while nothing newer is shown.
 export function createRuns(app, picture, { known, place, store }) {
   const { t, api } = app;
@@ -61,13 +61,20 @@ export function createRuns(app, picture, { known, place, store }) {
       drop();
       newest = Object.assign(run, { number: ++count });
       picture.fail(null);
-      const frame = known(run.key);
-      return frame ? settled(run, frame) : await send(run, "preview");
+      const frame = await made(run);
+      if (run !== newest || GIVEN_UP.has(run.state)) return undefined;
+      return frame ? await settled(run, frame) : await send(run, "preview");
     } catch (error) {
       return broken(newest === run || mine === building ? (newest = run) : run, error);
     } finally {
       if (mine === building) is.building = false;
     }
+  }
+
+  // The frame that this very request gave before, if the weights it was made of are still those of the server.
+  async function made({ key, request }) {
+    const frame = known(key);
+    return frame?.weights && frame.weights === (await app.weights(request.base, frame.units)) ? frame : null;
   }
 
   function later() {
@@ -135,8 +142,9 @@ export function createRuns(app, picture, { known, place, store }) {
   // A finished picture, of the newest run or of an older one: it is kept in any case.
   async function arrived(run, kind, now) {
     const report = now.pictures[0];
-    const answer = await fetch(api.imageUrl(now.id, report.index));
-    if (!answer.ok) throw new Error(t("live.gone"));
+    const weights = kind === "live" ? app.weights(run.request.base, report.units) : null;
+    const answer = await fetch(api.imageUrl(now.id, report.index)).catch(() => null);
+    if (!answer?.ok) throw new Error(t("live.gone"));
     const frame = { at: Date.now(), kind, job: now.id, tab: run.inputs.tab, seed: report.seed, key: kind === "live" ? run.key : null,
       picture: await answer.blob(), inputs: run.inputs, units: report.units, kept: false };
     const seconds = (performance.now() - run.began) / 1000;
@@ -144,13 +152,13 @@ export function createRuns(app, picture, { known, place, store }) {
       shown = run.number;
       await place(run, frame, seconds);
     }
-    if (run === newest) {
-      if (!GIVEN_UP.has(run.state)) run.state = kind === "live" ? "done" : "rough";
+    if (run === newest && !GIVEN_UP.has(run.state)) {
+      run.state = kind === "live" ? "done" : "rough";
       picture.stale(is.dirty || kind !== "live");
       picture.tell(kind === "live" ? "fresh" : "rough", { seconds: seconds.toFixed(1) });
       plan();
     }
-    await store(frame, seconds);
+    await store({ ...frame, weights: await weights }, seconds);
   }
 
   // A picture of this very request is there already.

@@ -58,7 +58,7 @@ export async function create(app) {
   chosen.input.addEventListener("change", choose);
   init.input.addEventListener("change", begin);
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+    const typing = event.target.closest?.("input, textarea, select, [contenteditable], dialog");
     if (!typing && event.key.toLowerCase() === "v" && !event.ctrlKey && !event.metaKey && !event.altKey && app.tab?.hint) another();
   });
   before = JSON.stringify(state());

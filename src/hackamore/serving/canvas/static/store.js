@@ -1,6 +1,6 @@
 // What the canvas keeps in the browser (IndexedDB): frames with their whole inputs, and paintings between visits.
 //
-// A frame is {id, at, word, tab, kind, job, seed, key, picture: Blob, inputs, figures, kept}. Long texts inside its inputs
+// A frame is {id, at, word, tab, kind, job, seed, key, weights, picture: Blob, inputs, units, kept}. Long texts inside its inputs
 // (pictures in base64) are stored once, however many frames share them. The newest 500 frames stay, and those that the
 // person kept; where the browser gives no storage, everything lives as long as the page.
 

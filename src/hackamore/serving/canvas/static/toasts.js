@@ -36,11 +36,11 @@ export function createToasts(t) {
 let asked = null;
 
 // One question at a time, whoever asks; null where it is dismissed.
-export function askToken(t) {
+export function askToken(t, wrong = false) {
   asked ??= new Promise((answer) => {
     const input = h("input", { type: "password", autocomplete: "current-password", "aria-label": t("label.token"), class: "hm-input" });
     const form = h("form", { method: "dialog", class: "hm-form" },
-      h("p", {}, t("ask.token")), input,
+      h("p", {}, t("ask.token")), wrong && h("p", { class: "hm-error", role: "alert" }, t("ask.token.wrong")), input,
       h("div", { class: "hm-row end" }, h("button", { class: "hm-button primary", value: "ok" }, t("action.ok"))));
     const dialog = h("dialog", { class: "hm-dialog" }, form);
     dialog.addEventListener("close", () => {

@@ -36,7 +36,7 @@ export function openViewer(app, job, index, { choose, removed }) {
 
   function turn(event) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step || event.target.matches("input")) return;
+    if (!step || job.pictures.length < 2 || event.target.matches("input, pre")) return;
     at = (at + step + job.pictures.length) % job.pictures.length;
     draw();
   }
@@ -115,7 +115,7 @@ export function openViewer(app, job, index, { choose, removed }) {
   }
 
   function words(unit) {
-    const window = t("gallery.window", { start: unit.start ?? 0, end: unit.end ?? 1 });
+    const window = t("gallery.window", { start: Math.round(100 * (unit.start ?? 0)), end: Math.round(100 * (unit.end ?? 1)) });
     return [unit.schedule ?? `× ${unit.scale ?? 1}`, unit.schedule ? null : window, unit.mode === "balanced" ? null : unit.mode,
       unit.masked ? t("gallery.masked") : null].filter(Boolean).join(" · ");
   }

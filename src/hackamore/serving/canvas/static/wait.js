@@ -3,9 +3,10 @@ export const OVER = new Set(["done", "failed", "cancelled", "expired", "replaced
 const KINDS = ["progress", "preview", "over"];
 const SILENCE = 20_000;
 
-// watch(id, told) -> stop. `told({job, preview})` is called with every state, the last time with one that is over.
+// watch(id, told, {ask}) -> stop. `told({job, preview})` is called with every state, the last time with one that is over.
+// `ask` asks only: a browser holds few connections to one server open, too few for a list of jobs.
 export function createWaiter({ at, job }) {
-  return function watch(id, told) {
+  return function watch(id, told, { ask = false } = {}) {
     let source = null, timer = null, ended = false;
 
     function stop() {
@@ -22,6 +23,7 @@ export function createWaiter({ at, job }) {
 
     async function poll(wait = 400) {
       source?.close();
+      clearTimeout(timer);
       if (ended) return;
       try {
         hear({ job: await job(id), preview: null });
@@ -40,7 +42,7 @@ export function createWaiter({ at, job }) {
       timer = setTimeout(poll, SILENCE);
     }
 
-    if (typeof EventSource === "undefined") poll();
+    if (ask || typeof EventSource === "undefined") poll();
     else {
       source = new EventSource(at(id));
       for (const kind of KINDS) {

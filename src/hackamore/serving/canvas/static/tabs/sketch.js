@@ -25,6 +25,7 @@ export function create(app) {
   let way = app.store.get("sketch", "scribble");
   const ways = Object.keys(WAYS).map((name) => h("button", { class: "sk-way", type: "button", role: "radio", "data-way": name, title: t(`sketch.${name}.title`), onclick: () => choose(name) }, t(`sketch.${name}`)));
   const says = h("p", { class: "sk-says hm-quiet" });
+  let tracing = null; // the address of the picture under the paper
   const under = h("div", { class: "sk-under", hidden: true });
   const file = h("input", { type: "file", accept: "image/*", hidden: true, onchange: () => trace(file.files[0]) });
   const traced = h("button", { class: "hm-button small", type: "button", "data-act": "trace", title: t("sketch.trace.title"), onclick: () => (under.hidden ? file.click() : untrace()) }, t("sketch.trace"));
@@ -77,6 +78,7 @@ export function create(app) {
     const url = URL.createObjectURL(chosen);
     const image = new Image();
     image.onload = () => {
+      tracing = url;
       under.style.backgroundImage = `url("${url}")`;
       under.hidden = false;
       traced.setAttribute("aria-pressed", "true");
@@ -91,6 +93,7 @@ export function create(app) {
   function untrace() {
     under.hidden = true;
     under.style.backgroundImage = "";
+    URL.revokeObjectURL(tracing);
     traced.setAttribute("aria-pressed", "false");
   }
 
