@@ -1,15 +1,16 @@
-"""People in OpenPose's form: dragged, mirrored, written and read; shut with words where no control takes them."""
+"""People in OpenPose's form: dragged, mirrored, written and read; without a control only drawn and saved."""
 
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
 from hackamore.annotators.pose import draw_people
-from hackamore.core.skeleton import JOINTS, MIRRORED, from_openpose
+from hackamore.core.skeleton import COLOURS, JOINTS, MIRRORED, from_openpose
 from tests.browser.quiet import generated, hint_of
 from tests.browser.running import PATIENCE, serving
 
@@ -205,11 +206,20 @@ def test_a_base_without_a_control_for_poses_says_so(open_page):
     page.reload()
     expect(page.locator(".po-closed")).to_contain_text("meadow has no pose control")
     expect(page.locator(".po-closed")).to_contain_text("Edges, Materials")
-    assert page.evaluate(
-        "document.querySelector('.po-desk').inert && document.querySelector('.po-tab .un-tools').inert"
-    )
+    expect(page.locator(".lv-pill")).to_have_text("meadow has no pose control.")
     assert page.evaluate("hackamore.tabs.pose.hint()") is None
     assert page.evaluate("hackamore.tabs.pose.empty()")
+    page.click(".un-tools [data-act=mirror]")
+    with page.expect_download() as saved:
+        page.click("[data-act=save]")
+    person = from_openpose(json.loads(saved.value.path().read_text()))[0].people[0]
+    with page.expect_download() as saved:
+        page.click("[data-act=png]")
+    seen = np.asarray(Image.open(saved.value.path()).convert("RGB"))
+    assert seen.shape == (512, 512, 3)
+    assert (seen[0, 0] == 0).all()
+    for (x, y), colour in zip(person.body[:, :2] * 4, COLOURS, strict=True):
+        assert np.abs(seen[int(y), int(x)].astype(int) - colour).max() < 40
 
 
 def _without_poses(route):

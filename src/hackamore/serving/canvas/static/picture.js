@@ -1,6 +1,8 @@
 // The live picture: what was made last, how it stands to the painting, and what is going on, in words and in a line.
 import { h } from "./dom.js";
 
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
 // `act` is {toggle(on), stop(), again(), recover(), keep(), remove(), now()}.
 export function createPicture(app, act) {
   const { t } = app;
@@ -23,7 +25,7 @@ export function createPicture(app, act) {
   const element = h("section", { class: "lv", "aria-label": t("live.label") }, place, trouble, present, past);
   // on a narrow screen the picture stands below the painting: while it is out of sight, it is shown small in a corner
   new IntersectionObserver(([seen]) => frame.classList.toggle("afloat", seen.intersectionRatio < 0.4), { threshold: [0.4] }).observe(place);
-  frame.addEventListener("click", () => frame.classList.contains("afloat") && place.scrollIntoView({ behavior: "smooth", block: "center" }));
+  frame.addEventListener("click", () => frame.classList.contains("afloat") && place.scrollIntoView({ behavior: still.matches ? "auto" : "smooth", block: "center" }));
   let turn = 0;
   let url = null;
 
@@ -48,7 +50,8 @@ export function createPicture(app, act) {
   // state: idle, nothing, drawing, paused, off, sending, queued, running, rough, fresh, failed, stopped; values go into its words.
   function tell(state, values = {}) {
     frame.dataset.state = state;
-    const words = t(`live.state.${state}`, values);
+    const words = (state === "nothing" && app.tab?.nothing?.()) || t(`live.state.${state}`, values);
+    pill.setAttribute("aria-live", state === "running" ? "off" : "polite"); // not every per cent is read aloud
     if (pill.textContent !== words) pill.textContent = words;
     pill.hidden = !words;
     const busy = ["sending", "queued", "running", "rough"].includes(state);

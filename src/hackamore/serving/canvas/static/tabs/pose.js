@@ -11,6 +11,7 @@ import { controlsOf, offers } from "../unit_values.js";
 
 const MOST_PEOPLE = 20;
 const LARGEST_FILE = 2_000_000;
+const SAVED = 512; // pixels of a saved picture's shorter side, at least: what OpenPose's lines are made for
 
 export function create(app) {
   const { t } = app;
@@ -38,7 +39,7 @@ export function create(app) {
   const bar = h("div", { class: "un-tools", role: "toolbar", "aria-label": t("pose.tools") }, figures, Object.values(buttons));
   const about = h("div", { class: "po-row" }, h("span", { class: "hm-select" }, joints, icon("chevron")),
     h("label", { class: "hm-switch", title: t("pose.follow.why") }, followed, h("span", { class: "hm-label" }, t("pose.follow"))));
-  const exchange = h("div", { class: "po-row" }, button("open", () => file.click()), button("paste", pasted), button("copy", copied), button("save", saved, "down"), file);
+  const exchange = h("div", { class: "po-row" }, button("open", () => file.click()), button("paste", pasted), button("copy", copied), button("save", saved, "down"), button("png", savedPicture, "down"), file);
   const desk = h("div", { class: "po-desk" }, h("div", { class: "po-holder" }, editor.element, said), about, exchange, trouble, h("p", { class: "un-quiet", id: "po-how" }, t("pose.how")));
   const element = h("section", { class: "po-tab", ondragover: (event) => event.preventDefault(), ondrop: dropped }, bar, h("div", { class: "po-main" }, closed, desk));
   const open = () => offers(app.info, app.base().name, "pose");
@@ -48,16 +49,14 @@ export function create(app) {
   app.on("base", guard);
   guard();
 
-  // A base without a pose control: all is there to be seen, nothing to be used, and words say why.
+  // Without a pose control a pose steers nothing, and words say so; it is still drawn, saved and read.
   function guard() {
     const others = [...new Set((app.info.bases ?? []).map((one) => one.name))].filter((base) => offers(app.info, base, "pose"));
     const kinds = [...new Set(controlsOf(app.info, app.base().name).map((one) => one.kind).filter(Boolean))].map((kind) => (t.has(`kind.${kind}`) ? t(`kind.${kind}`) : kind));
-    bar.inert = desk.inert = !open();
-    element.classList.toggle("off", !open());
     closed.hidden = open();
     closed.replaceChildren(h("strong", {}, t("pose.closed", { base: app.base().name })),
       h("p", {}, others.length ? t("pose.closed.others", { bases: others.join(", ") }) : t("pose.closed.none")),
-      h("p", {}, t("pose.closed.kinds", { kinds: kinds.join(", ") || "–" })));
+      h("p", {}, t("pose.closed.kinds", { kinds: kinds.join(", ") || "–" })), h("p", {}, t("pose.closed.still")));
   }
 
   function tell() {
@@ -140,7 +139,7 @@ export function create(app) {
   function dropped(event) {
     event.preventDefault();
     const one = event.dataTransfer.files[0];
-    if (one && open()) read(one);
+    if (one) read(one);
   }
 
   async function pasted() {
@@ -162,10 +161,26 @@ export function create(app) {
     }
   }
 
-  function saved() {
-    const url = URL.createObjectURL(new Blob([json()], { type: "application/json" }));
-    h("a", { href: url, download: "pose.json" }).click();
+  function save(blob, file) {
+    const url = URL.createObjectURL(blob);
+    h("a", { href: url, download: file }).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
+  }
+
+  function saved() {
+    save(new Blob([json()], { type: "application/json" }), "pose.json");
+  }
+
+  async function savedPicture() {
+    const factor = Math.max(1, SAVED / Math.min(...editor.size()));
+    const size = editor.size().map((side) => Math.round(side * factor));
+    const image = new Image();
+    image.src = seen(512, size);
+    await image.decode();
+    const canvas = h("canvas");
+    [canvas.width, canvas.height] = size;
+    canvas.getContext("2d").drawImage(image, 0, 0, ...size);
+    canvas.toBlob((blob) => save(blob, "pose.png"), "image/png");
   }
 
   function shortcut(event) {
@@ -177,10 +192,11 @@ export function create(app) {
     event.preventDefault();
   }
 
-  function thumb() {
+  // The people on black as an SVG's address; lines are as on a canvas of `fine` pixels.
+  function seen(fine, [wide, high] = editor.size()) {
     const [width, height] = editor.size();
-    const drawing = editor.people().map((person) => drawPerson(person, bones, Math.min(width, height) / 400));
-    const all = svg("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height}`, width, height },
+    const drawing = editor.people().map((person) => drawPerson(person, bones, Math.min(width, height) / fine));
+    const all = svg("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height}`, width: wide, height: high },
       svg("rect", { width, height, fill: "#000" }), drawing);
     return `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(all))}`;
   }
@@ -190,7 +206,8 @@ export function create(app) {
     element,
     name: "pose",
     hint: async () => (empty() ? null : { kind: "pose", people: written(editor.people(), editor.size()) }),
-    thumb,
+    thumb: () => seen(400),
+    nothing: () => (open() ? null : t("pose.closed", { base: app.base().name })),
     takes: (source) => source.kind === "pose" && Boolean(source.people),
     take: (source) => taken(source.people, false),
     state: () => ({ people: written(editor.people(), editor.size()) }),
