@@ -1,4 +1,5 @@
 // Paint: material brushes of the worlds' palette. A landscape is never empty: under all layers lie sky and grass.
+import { createColours } from "../colours.js";
 import { h } from "../dom.js";
 import { blank } from "../pixels.js";
 import { Raster } from "../raster.js";
@@ -19,12 +20,13 @@ export function create(app) {
     width, height, colours: palette, ground: scene, label: t("paint.painting"),
     changed: () => app.emit("changed", "paint"), stroking: (busy) => app.emit("stroke", busy),
   });
+  const colours = createColours(app);
   const keys = createKeys(raster, number);
   const ordered = [...materials].sort((one, other) => place(one) - place(other));
   const swatches = ordered.map(swatch);
   const grid = h("div", { class: "pt-materials", role: "radiogroup", "aria-label": t("paint.materials"), onkeydown: turn }, swatches);
   const element = h("div", { class: "pt" }, createTools(app, raster),
-    h("div", { class: "pt-work" }, raster.element, grid, h("div", { class: "pt-more" }, createSize(app, raster, "hm-brush"), createLayers(app, raster))));
+    h("div", { class: "pt-work" }, raster.element, grid, h("div", { class: "pt-more" }, createSize(app, raster, "hm-brush"), createLayers(app, raster), colours.element)));
 
   function place({ name }) {
     const at = FIRST.indexOf(name);
@@ -72,14 +74,16 @@ export function create(app) {
   }
 
   async function hint() {
-    return { kind: "seg", image: `data:image/png;base64,${await raster.file(palette)}`, hint: "exact" };
+    return { kind: "seg", image: `data:image/png;base64,${await raster.file(colours.palette())}`, hint: "exact" };
   }
 
   // A segmentation of some request comes back as one layer; what is no painting in this palette is left to others.
   async function take(source) {
     const seen = await pixelsOf(source.image, raster.width, raster.height);
-    const { data, close } = nearest(seen, palette, 1);
+    const reads = Object.entries(colours.palettes).map(([way, known]) => ({ way, ...nearest(seen, known, 1) }));
+    const [{ way, data, close }] = reads.sort((one, other) => other.close - one.close);
     if (close < READABLE) return false;
+    colours.choose(way);
     raster.change((layers) => {
       layers.clear();
       layers.active.picture = { width: raster.width, height: raster.height, data };
@@ -92,6 +96,11 @@ export function create(app) {
   app.on("size", ([wide, high]) => raster.resize(wide, high));
   return {
     element, name: "paint", raster, hint, take, takes: (source) => source.kind === "seg" && Boolean(source.image),
-    empty: () => false, state: () => raster.state(), restore: (state) => raster.restore(state), shown: keys.on, hidden: keys.off,
+    empty: () => false, shown: keys.on, hidden: keys.off,
+    state: () => ({ colours: colours.way(), ...raster.state() }),
+    restore(state) {
+      colours.choose(state?.colours);
+      raster.restore(state);
+    },
   };
 }
