@@ -94,6 +94,9 @@ def test_two_ways_of_reading_stand_side_by_side_and_one_is_kept_beside_another_t
     [
         ("notes.txt", "text/plain", b"no picture", "notes.txt is no picture (text/plain)"),
         ("broken.png", "image/png", picture()[:60], "broken.png cannot be read"),
+        ("empty.png", "image/png", b"", "empty.png cannot be read"),
+        ("renamed.png", "image/png", b"no picture", "renamed.png cannot be read"),
+        ("ribbon.png", "image/png", picture(20000, 10), "too narrow"),
         ("drawing.svg", "image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "drawing.svg is no picture"),
     ],
 )

@@ -35,7 +35,7 @@ export function rangeField({ id, label, min, max, step, value }) {
     input.value = now;
     draw();
   };
-  const element = h("label", { class: "hm-field range" }, h("span", { class: "hm-label" }, label), shown, input);
+  const element = h("label", { class: "hm-field range", for: id }, h("span", { class: "hm-label" }, label), shown, input);
   return { element, input, value: () => Number(input.value), set };
 }
 

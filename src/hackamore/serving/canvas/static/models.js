@@ -24,7 +24,7 @@ export function create(app) {
   function drawMemory(info) {
     const { used_mib: used = 0, limit_mib: limit } = info.memory ?? {};
     const words = t(limit ? "models.memory.of" : "models.memory", { used: Math.round(used), limit });
-    const meter = limit ? [h("meter", { min: 0, max: limit, high: limit * 0.9, value: used })] : [];
+    const meter = limit ? [h("meter", { "aria-label": words, min: 0, max: limit, high: limit * 0.9, value: used })] : [];
     memory.replaceChildren(h("p", {}, words), ...meter,
       h("p", { class: "hm-quiet" }, [info.devices?.length && t("models.device", { device: info.devices.join(", ") }), t("models.version", { version: info.version })].filter(Boolean).join(" · ")));
   }

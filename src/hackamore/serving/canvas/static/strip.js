@@ -17,7 +17,7 @@ export function createStrip(app, frames, { look, recover }) {
     const url = URL.createObjectURL(frame.picture);
     const image = h("img", { src: url, alt: "", loading: "lazy", draggable: "false" });
     const node = h("button", {
-      class: "st-frame", type: "button", role: "option", tabindex: -1, "aria-selected": "false", "data-frame": frame.id, "data-kind": frame.kind,
+      class: "st-frame", id: `hm-frame-${frame.id}`, type: "button", role: "option", tabindex: -1, "aria-selected": "false", "data-frame": frame.id, "data-kind": frame.kind,
       "data-key": frame.key, "aria-label": t(`strip.${frame.kind}`, { time: new Date(frame.at).toLocaleTimeString(t.language) }),
       onclick: () => choose(frame), ondblclick: () => recover(frame),
     }, image, frame.kind === "preview" ? h("span", { class: "st-tag" }, t("strip.rough")) : null);
@@ -43,6 +43,8 @@ export function createStrip(app, frames, { look, recover }) {
 
   function mark() {
     for (const frame of all) frame.node.setAttribute("aria-selected", String(frame === chosen));
+    if (chosen) row.setAttribute("aria-activedescendant", chosen.node.id);
+    else row.removeAttribute("aria-activedescendant");
   }
 
   function choose(frame) {

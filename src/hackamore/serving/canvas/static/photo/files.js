@@ -14,9 +14,9 @@ export async function readPhoto(file, longest = LONGEST) {
   } catch {
     throw wrong("broken", { name: file.name ?? "" });
   }
-  if (Math.min(bitmap.width, bitmap.height) < LEAST) throw wrong("small");
-  const read = drawn(bitmap, longest);
+  const read = Math.min(bitmap.width, bitmap.height) < LEAST ? null : drawn(bitmap, longest);
   bitmap.close();
+  if (!read || Math.min(read.width, read.height) < LEAST) throw wrong("small");
   return { ...read, name: file.name ?? "" };
 }
 
