@@ -26,7 +26,7 @@ from hackamore.serving.http.a1111_modules import (
     parameters_of,
     usable_modules,
 )
-from hackamore.serving.http.a1111_names import ALONE, Offered, kind_of, kind_told
+from hackamore.serving.http.a1111_names import ALONE, Offered, controls_of, kind_of, kind_told
 from hackamore.serving.http.a1111_paint import read_mask
 from hackamore.serving.http.a1111_unit import LEAST_RESOLUTION
 from hackamore.serving.http.replies import errors
@@ -98,7 +98,7 @@ def control_routes(routes: APIRouter, offers: Callable[[], list[Offered]], setti
 
 
 def _controls(all_offers: list[Offered], base: str) -> list[Offered]:
-    return [one for one in all_offers if not one.is_base and one.base in (None, base) and one.kind != ALONE]
+    return [one for one in controls_of(base, all_offers) if one.kind != ALONE]
 
 
 def _detail(module: Module) -> dict[str, Any]:

@@ -104,12 +104,17 @@ def base_named(name: str, all_offers: Sequence[Offered]) -> Offered:
     return found
 
 
+def controls_of(base: str, all_offers: Sequence[Offered]) -> list[Offered]:
+    """The controls for a base."""
+    return [one for one in all_offers if not one.is_base and one.base == base]
+
+
 def control_named(name: str, base: str, all_offers: Sequence[Offered]) -> Match:
     """The control that ``name`` means for a base: by the offer's own name, its last part, or its kind.
 
     Raises :class:`HackamoreError` for one that is not offered for this base, or that two of its controls could be.
     """
-    controls = [one for one in all_offers if not one.is_base and one.base in (None, base)]
+    controls = controls_of(base, all_offers)
     found = _by_name(name, controls)
     if found is not None:
         return Match(found)

@@ -11,7 +11,7 @@ from hackamore.core.errors import HackamoreError
 from hackamore.core.recipe import embed
 from hackamore.serving.http.a1111_body import refuse_others, shown
 from hackamore.serving.http.a1111_modules import AS_IT_IS, INVERT, NONE, Module, module_named, parameters_of
-from hackamore.serving.http.a1111_names import Match, control_named, kind_of, kind_told
+from hackamore.serving.http.a1111_names import Match, control_named, controls_of, kind_of, kind_told
 from hackamore.serving.http.a1111_unit import Surroundings, UnitBody, pictures_of, resolution_of, shown_to, told_or
 from hackamore.serving.pictures import read_picture
 from hackamore.serving.request import UnitRequest
@@ -166,11 +166,7 @@ def _kind(label: str, module: Module, match: Match | None, type_: str | None) ->
 
 def _own(kind: str, around: Surroundings) -> Match | None:
     """The one control that is offered for hints like these; None where there is none, or a choice."""
-    alike = [
-        one
-        for one in around.offers
-        if not one.is_base and one.base in (None, around.base) and kind_of(one) in (kind, kind_told(kind))
-    ]
+    alike = [one for one in controls_of(around.base, around.offers) if kind_of(one) in (kind, kind_told(kind))]
     if len(alike) != 1 or kind in AS_IT_IS:
         return None
     return Match(alike[0], f"no model was told; {alike[0].name} was taken, this server's own of its kind")
