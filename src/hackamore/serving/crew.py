@@ -70,9 +70,11 @@ class Hand(threading.Thread):
             self._deaths += 1
             LOG.warning("worker %s died (%d in a row): %s", self.worker.name, self._deaths, error)
             self.resting = True
-            self._board.back(requests)
-            self._leave.wait(min(LONGEST, BACKOFF * 2 ** min(20, self._deaths - 1)))
-            self.resting = False
+            try:
+                self._board.back(requests)
+                self._leave.wait(min(LONGEST, BACKOFF * 2 ** min(20, self._deaths - 1)))
+            finally:
+                self.resting = False
             return
         self._deaths = 0
         self._pace.add(time.monotonic() - began, len(requests))
