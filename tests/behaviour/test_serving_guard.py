@@ -25,7 +25,7 @@ from hackamore.serving.local import LocalWorker  # noqa: E402
 from hackamore.serving.models import Models  # noqa: E402
 from hackamore.serving.refusal import Full, InUse, Later, NotKept, Unknown  # noqa: E402
 from hackamore.serving.settings import Offer, ServeSettings  # noqa: E402
-from tests.behaviour.serving_rig import LOCAL, Rig, errors_of, picture, rig, served, until  # noqa: E402
+from tests.behaviour.serving_rig import LOCAL, Rig, errors_of, lasting, picture, rig, served, until  # noqa: E402
 
 TOKEN = "a-secret-of-twenty-letters"
 
@@ -156,8 +156,6 @@ def test_a_body_that_is_too_long_is_refused_by_its_length_and_by_its_bytes(parts
     def parts_of(size: int):
         for start in range(0, size, 65536):
             yield long[start : start + 65536]
-
-    from tests.behaviour.test_serving_http import parts_of as lasting
 
     kind = {"Content-Type": "application/json"}
     with served(lasting(parts)) as url:
