@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hackamore.backends.backend import Backend
 from hackamore.core.image import Size
 from hackamore.core.residuals import Residuals
 
@@ -94,6 +95,8 @@ class Base(Protocol):
     sha256: dict[str, str]
     options: dict[str, Any]
     """What it was loaded with beyond its name, by file name, fit for JSON; empty where all is as published."""
+    backend: Backend
+    """What runs its network in a generation, and the controls that speak to it."""
     distilled: bool
     """Whether guidance is told to the network (FLUX.1 dev) instead of being made of two passes."""
 

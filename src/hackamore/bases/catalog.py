@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hackamore.backends.choose import choose
 from hackamore.bases.embeddings import with_embeddings
 from hackamore.bases.exchange import with_autoencoder, with_clip_skip
 from hackamore.bases.lora import with_loras
@@ -54,6 +55,7 @@ def load_base(
     parts: str | Path | Sequence[str | Path] = (),
     prediction: str | None = None,
     ema: bool = False,
+    backend: str = "auto",
 ) -> Any:
     """A frozen base from a catalogue name (``meadow``), a folder in diffusers' layout, a file, or a hub name.
 
@@ -61,7 +63,8 @@ def load_base(
     ``vae``: another autoencoder, a folder or file. ``loras``: (file, scale) pairs. ``embeddings``: textual-inversion
     files. ``clip_skip``: so many of the text encoder's last layers are left out, as diffusers counts them.
     ``offload``: ``model`` or ``sequential``, weights in main memory until they are used. ``tiling``, ``slicing``:
-    decode in tiles, or picture by picture. ``compile``: ``torch.compile`` for the denoiser.
+    decode in tiles, or picture by picture. ``compile``: ``torch.compile`` for the denoiser. ``backend``: what runs it
+    and its controls in a generation, ``torch``, ``openvino`` or ``auto`` (:func:`hackamore.backends.choose.choose`).
     For a single file: ``tokenizer``, a folder or hub name; ``parts``, where the file's missing parts are;
     ``prediction``, ``epsilon`` or ``v_prediction``; ``ema``, the averaged weights.
     Raises :class:`HackamoreError` for an unknown name, what is not a base, a damaged file, or an option that does not
@@ -90,6 +93,7 @@ def load_base(
         base = tiled(base, tiling=tiling, slicing=slicing)
     if offload:
         base = offloaded(base, offload, place)
+    base.backend = choose(backend, place, base.dtype, whole=not offload and not compile)
     return compiled(base) if compile else base
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Sites, Text
 from hackamore.bases.decoding import decoded
 from hackamore.bases.tokens import PATCH, pack, places_of, unpack
@@ -34,6 +35,7 @@ class TransformerBase:
 
     family = ""
     distilled = False
+    backend: Backend = EAGER
     encoders: dict[str, Encoder]
     """The text encoders it has, by diffusers' names: ``text_encoder``, ``text_encoder_2``, ``text_encoder_3``."""
     absent: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Sites, Text
 from hackamore.bases.decoding import decoded
 from hackamore.bases.text import Encoder, read_with
@@ -33,6 +34,7 @@ class UNetBase:
     """
 
     distilled = False
+    backend: Backend = EAGER
     multiple = 8
 
     def __init__(

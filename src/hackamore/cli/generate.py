@@ -64,6 +64,7 @@ def run(
     tiling: loading.Tiling = False,
     slicing: loading.Slicing = False,
     compile_: loading.Compile = False,
+    backend: loading.Backend = "auto",
     tokenizer: loading.Tokenizer = None,
     parts: loading.Parts = None,
     prediction: loading.Prediction = None,
@@ -103,7 +104,19 @@ def run(
         "upscale": loading.parse_upscale(upscale, upscale_strength, upscale_steps, upscale_through),
     }  # fmt: skip
     options = loading.base_options(
-        lora, embedding, vae, clip_skip, offload, tiling, slicing, compile_, tokenizer, parts, prediction, ema
+        lora,
+        embedding,
+        vae,
+        clip_skip,
+        offload,
+        tiling,
+        slicing,
+        compile_,
+        tokenizer,
+        parts,
+        prediction,
+        ema,
+        backend,
     )
     controls = Units(specs, base)
 

@@ -25,6 +25,7 @@ Tokenizer = Annotated[str | None, typer.Option(help="Of a base in a single file:
 
 Parts = Annotated[list[str] | None, typer.Option(help="Of a single file: where parts that it lacks are; repeatable.")]
 Prediction = Annotated[str | None, typer.Option(help="Of a single file: epsilon or v_prediction.")]
+Backend = Annotated[str, typer.Option(help="What runs the networks: auto, torch or openvino.")]
 Ema = Annotated[bool, typer.Option("--ema", help="Of a single file: read the averaged weights.")]
 
 Init = Annotated[Path | None, typer.Option(help="A picture to begin from, or a folder with one for each picture.")]
@@ -57,6 +58,7 @@ def base_options(
     parts: list[str] | None,
     prediction: str | None,
     ema: bool,
+    backend: str,
 ) -> dict[str, Any]:
     """What ``load_base`` is told beyond name, device and dtype: only what was given."""
     told: dict[str, Any] = {
@@ -72,6 +74,7 @@ def base_options(
         "parts": parts,
         "prediction": prediction,
         "ema": ema,
+        "backend": backend,
     }
     return {name: value for name, value in told.items() if value}
 

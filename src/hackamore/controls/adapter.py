@@ -71,6 +71,8 @@ class Adapter(nn.Module):
     """
 
     reads_prompt = False
+    steady = True
+    """It says the same at every step."""
 
     def __init__(
         self,

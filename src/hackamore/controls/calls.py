@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Text
 from hackamore.core.residuals import Residuals
 
@@ -37,7 +38,7 @@ class Call:
         return id(self.control), self.earlier, strengths, self.text.tokens.shape[1:]
 
 
-def run_together(calls: Sequence[Call], t: Tensor) -> list[Residuals]:
+def run_together(calls: Sequence[Call], t: Tensor, backend: Backend = EAGER) -> list[Residuals]:
     """What is said to each of the ``calls`` at timestep ``t``, in their order; those that are alike are one run."""
     groups: dict[object, list[int]] = {}
     for place, call in enumerate(calls):
@@ -45,7 +46,7 @@ def run_together(calls: Sequence[Call], t: Tensor) -> list[Residuals]:
     said: list[Residuals | None] = [None] * len(calls)
     for places in groups.values():
         asked = [calls[place] for place in places]
-        for place, one in zip(places, _run(asked, t), strict=True):
+        for place, one in zip(places, _run(asked, t, backend), strict=True):
             said[place] = one
     return [one for one in said if one is not None]
 
@@ -77,7 +78,7 @@ def side_by_side(parts: Sequence[Residuals | None], rows: Sequence[int]) -> Resi
     return Residuals(of("skips"), mid[0] if mid else None, of("encoder"), of("blocks"), of("singles"))
 
 
-def _run(asked: Sequence[Call], t: Tensor) -> list[Residuals]:
+def _run(asked: Sequence[Call], t: Tensor, backend: Backend) -> list[Residuals]:
     """Run the control of some calls that are alike once, over all their rows."""
     first = asked[0]
     alone = len(asked) == 1
@@ -85,9 +86,11 @@ def _run(asked: Sequence[Call], t: Tensor) -> list[Residuals]:
     text = first.text if alone else Text.cat([call.text for call in asked])
     prepared = [_cat([call.prepared[k] for call in asked]) for k in range(len(first.prepared))]
     if len(prepared) > 1:
-        made = first.control.joined(x, t, text, prepared, first.strengths)
-    else:
+        made = first.control.joined(x, t, text, prepared, first.strengths)  # OpenVINO 2026.4 dies of such graphs
+    elif getattr(first.control, "steady", False):
         made = first.control.residuals(x, t, text, prepared[0])
+    else:
+        made = backend.run(first.control, first.control.residuals, x, t, text, prepared[0])
     if alone:
         return [made]
     ends = torch.tensor([len(call.x) for call in asked]).cumsum(0).tolist()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Base, Text
 from hackamore.controls.calls import Call, run_together, side_by_side
 from hackamore.controls.control import Voice
@@ -22,10 +23,11 @@ class Composition:
     """The units of one generation: each hint prepared once, each network run only at the steps where it counts.
 
     :attr:`base` is the given base with the units' attached controls (LLLite, ControlNet-XS …) inside; the given one
-    stays as it is, so that several generations can share it.
+    stays as it is, so that several generations can share it. ``backend`` runs the networks; one with controls inside,
+    which are told something new at each step, PyTorch.
     """
 
-    def __init__(self, units: Sequence[Unit], base: Base) -> None:
+    def __init__(self, units: Sequence[Unit], base: Base, backend: Backend = EAGER) -> None:
         self.units = list(units)
         self.prepared: list[Any] = [None] * len(self.units)
         self.voices: list[Voice | None] = []
@@ -35,6 +37,7 @@ class Composition:
             self.voices.append(None if attach is None else Voice())
             if attach is not None:
                 self.base = attach(self.base, self.voices[-1])
+        self.backend, self.base_backend = backend, backend if self.base is base else EAGER
 
     def predict(
         self, x: Tensor, t: Tensor, text: Text, index: int, total: int, pictures: slice, own: Sequence[Text | None]
@@ -51,7 +54,7 @@ class Composition:
     ) -> Residuals | None:
         """The sum of what the units outside the base say; None where all are silent."""
         calls = self.calls(x, text, index, total, pictures, own)
-        return self.sum(calls, run_together(calls, t), x, pictures)
+        return self.sum(calls, run_together(calls, t, self.backend), x, pictures)
 
     def calls(
         self, x: Tensor, text: Text, index: int, total: int, pictures: slice, own: Sequence[Text | None]
@@ -138,7 +141,8 @@ def predict_together(parts: Sequence[Part], t: Tensor, index: int, total: int) -
     base without attached controls, and their texts of one length.
     """
     asked = [part.composition.calls(part.x, part.text, index, total, part.pictures, part.own) for part in parts]
-    said = iter(run_together([call for calls in asked for call in calls], t))
+    first = parts[0].composition
+    said = iter(run_together([call for calls in asked for call in calls], t, first.backend))
     residuals = [
         part.composition.sum(calls, [next(said) for _ in calls], part.x, part.pictures)
         for part, calls in zip(parts, asked, strict=True)
@@ -146,11 +150,10 @@ def predict_together(parts: Sequence[Part], t: Tensor, index: int, total: int) -
     for part in parts:
         part.composition.tell_voices(part.x, index, total, part.pictures)
     rows = [len(part.x) for part in parts]
-    base = parts[0].composition.base
-    if len(parts) == 1:
-        return [base.predict(parts[0].x, t, parts[0].text, residuals[0])]
     x, text = torch.cat([part.x for part in parts]), Text.cat([part.text for part in parts])
-    return list(torch.split(base.predict(x, t, text, side_by_side(residuals, rows)), rows))
+    told = side_by_side(residuals, rows)
+    made = first.base_backend.run(first.base.network, first.base.predict, x, t, text, told)
+    return list(torch.split(made, rows))
 
 
 def _silent(unit: Unit, x: Tensor, pictures: slice) -> int:

@@ -216,8 +216,8 @@ def extract(text: str) -> Picture:
     return load_picture(data)
 
 
-def machine(backend: str, dtype: Any, threads: int) -> Machine:
-    """The machine as it is now."""
+def machine(device: str, runner: str, dtype: Any, threads: int) -> Machine:
+    """The machine as it is now; ``runner``: what runs the networks on the device."""
     from importlib.metadata import version
 
     import diffusers
@@ -227,7 +227,7 @@ def machine(backend: str, dtype: Any, threads: int) -> Machine:
         hackamore=version("hackamore"),
         torch=torch.__version__,
         diffusers=diffusers.__version__,
-        backend=backend,
+        backend=device if runner == "torch" else f"{device}, {runner}",
         dtype=str(dtype).removeprefix("torch."),
         threads=threads,
     )

@@ -76,7 +76,7 @@ def labels(asked: Sequence[Asked]) -> list[str]:
 
 def settings(base: Any, asked: Sequence[Asked], source: Source, request: Request, how: Sampling) -> dict[str, Any]:
     """Everything that the pictures depend on, without paths: what a folder of pictures is known by."""
-    here = machine(str(base.device.type), base.dtype, torch.get_num_threads())
+    here = machine(str(base.device.type), base.backend.name, base.dtype, torch.get_num_threads())
     told = {
         "version": 1,
         "base": base.name,

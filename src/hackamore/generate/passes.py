@@ -51,7 +51,7 @@ class Run:
             cut = box.times(self.base.scale_factor).of
             parts = {number: cropped(unit, cut, self.window) for number, unit in units.items()}
             units = {number: unit for number, unit in parts.items() if unit is not None}
-        composition = Composition(list(units.values()), self.base)
+        composition = Composition(list(units.values()), self.base, self.plan.backend)
         composition.prepared = [self._same(number, unit) for number, unit in units.items()]
         return list(units), composition
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Base
 from hackamore.controls.place import check_unit, kind_of, resized, resized_mask
 from hackamore.controls.unit import Unit
@@ -63,6 +64,15 @@ class Plan:
     upscale: Upscale | None
     tile: Tile | None
     notices: tuple[str, ...]
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the networks: the base's, where a picture is so much work that it pays.
+
+        How many pictures there are has no say, so that each equals the one that is made alone.
+        """
+        cells = sum(one.steps * sum(box.width * box.height for box in one.boxes) for one in self.passes)
+        return self.base.backend if (1 + self.guided) * cells >= self.base.backend.least else EAGER
 
     @property
     def guided(self) -> bool:

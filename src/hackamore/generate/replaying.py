@@ -28,15 +28,18 @@ def replay(recipe: Recipe, *, find: Path | str = ".", progress: Callable[[Progre
     backend are as recorded where the machine has them; compare the new Recipe with :meth:`Recipe.differences` to learn
     what was not.
     """
+    from hackamore.backends.choose import is_usable
     from hackamore.bases.catalog import BASES, best_device, load_base
 
-    backend = recipe.machine.backend if recipe.machine.backend in ("cpu", best_device().type) else None
+    device, _, runner = recipe.machine.backend.partition(", ")
+    place = device if device in ("cpu", best_device().type) else None
+    backend = "openvino" if runner.startswith("openvino") and is_usable() else "torch"
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.machine.threads)
     try:
         options = {name: _found_option(name, value, find) for name, value in recipe.base_options.items()}
         dtype = getattr(torch, recipe.machine.dtype)
-        base = load_base(_found(recipe.base, BASES, find), device=backend, dtype=dtype, **options)
+        base = load_base(_found(recipe.base, BASES, find), device=place, dtype=dtype, backend=backend, **options)
         upscale, tile = recipe.upscale, None
         if recipe.tile is not None:
             tile = Tile(recipe.tile, recipe.tile_overlap)

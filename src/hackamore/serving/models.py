@@ -39,7 +39,7 @@ class Models:
         known, place = self.known.base(name), self._place(device)
 
         def load() -> Any:
-            return load_base(_path(known), device=place, dtype=self.settings.dtype)
+            return load_base(_path(known), device=place, dtype=self.settings.dtype, backend="torch")
 
         return self.shelf.get(("base", known.name, place), known.name, load, holding=held)
 

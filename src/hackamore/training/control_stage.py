@@ -115,7 +115,7 @@ class ControlStage(Section):
         from hackamore.training.processes import own_device
 
         self.check()
-        base = load_base(self.base, device=own_device(), dtype=self.memory.base_dtype)
+        base = load_base(self.base, device=own_device(), dtype=self.memory.base_dtype, backend="torch")
         torch.manual_seed(self.run.seed)
         form = make_form(base, self.control, self.kinds)
         return build(base, lambda: form, self.settled(base))

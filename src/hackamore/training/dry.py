@@ -25,7 +25,7 @@ def dry_run(stage: ControlStage, progress: Callable[[int, int], None] | None = N
     from hackamore.bases.catalog import load_base
 
     stage.check()
-    base = load_base(stage.base, dtype=stage.memory.base_dtype)
+    base = load_base(stage.base, dtype=stage.memory.base_dtype, backend="torch")
     form = make_form(base, stage.control, stage.kinds)
     Objective(base.scheduler_config, stage.objective)
     dataset = open_data(stage, stage.size or base.size, base, strict=False)

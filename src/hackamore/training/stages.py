@@ -33,7 +33,7 @@ class _Stage(Section):
         """All pictures through the autoencoder of the base called ``name``, kept beside them."""
         from hackamore.bases.catalog import load_base
 
-        base, precision = load_base(name, device=own_device(), dtype="fp32"), self.run.precision
+        base, precision = load_base(name, device=own_device(), dtype="fp32", backend="torch"), self.run.precision
         weights = {part: digest for part, digest in base.sha256.items() if part.startswith("vae")}
         made = []
         for folder, some in zip(folders, pictures, strict=True):

@@ -1,0 +1,33 @@
+"""What runs a network: PyTorch as it is, or a graph that was compiled from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from torch import nn
+
+
+class Backend(Protocol):
+    """Runs a function that is made of one network, on tensors however nested."""
+
+    name: str
+    least: int
+    """The smallest work of a picture, in steps × cells of its latents × halves of guidance, that is worth its start."""
+
+    def run(self, network: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What ``function(*arguments)`` gives, in which ``network`` is all that has weights."""
+
+
+class Eager:
+    """PyTorch, an operation after the other."""
+
+    name = "torch"
+    least = 0
+
+    def run(self, network: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the function."""
+        return function(*arguments)
+
+
+EAGER = Eager()
