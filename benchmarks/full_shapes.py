@@ -56,7 +56,7 @@ def ours(folder: Path, controls: int, steps: int, size: int) -> tuple[torch.Tens
     from hackamore.controls.catalog import load_control
     from hackamore.generate import generate
 
-    base = load_base(folder / "base")
+    base = load_base(folder / "base", backend="torch")
     units = [load_control(folder / "control", base).unit(hint_of(size), scale=1 / controls) for _ in range(controls)]
     ticks = [time.perf_counter()]
     made = generate(

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
     told = parser.parse_args()
-    base = load_base("meadow")
+    base = load_base("meadow", backend="torch")
     control = load_control("meadow/canny", base)
     net = ControlNetModel.from_pretrained(MEADOW / "controls" / "canny", torch_dtype=base.dtype).to(base.device)
     pipeline = StableDiffusionControlNetPipeline.from_pretrained(
