@@ -1,4 +1,5 @@
 import json
+import re
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -121,6 +122,16 @@ def test_a_server_that_is_gone_is_told_of_in_words(sketch):
     sketch.click("#hm-generate")
     expect(sketch.locator("#hm-run-error")).to_contain_text("does not answer")
     sketch.context.set_offline(False)
+
+
+def test_a_server_that_goes_while_a_picture_is_made_is_told_of_and_asked_again(sketch):
+    following = re.compile(r"/v1/jobs/\w+(/events)?$")
+    sketch.route(following, lambda route: route.abort())
+    sketch.evaluate("hackamore.settings.restore({prompt: 'hills', steps: 8, num: 1, seed: 1})")
+    sketch.click("#hm-generate")
+    expect(sketch.locator(".hm-toast.wait")).to_contain_text("does not answer")
+    sketch.unroute(following)
+    expect(sketch.get_by_role("button", name="Picture 1", exact=True)).to_be_visible()
 
 
 def test_a_full_queue_is_waited_for(sketch):

@@ -92,7 +92,7 @@ export function createApi({ root, store, t, tell, askToken }) {
     imageUrl: (id, k = 0, format) => at(`v1/jobs/${part(id)}/images/${k}${format ? `?format=${format}` : ""}`),
     hintUrl: (id, k = 0) => at(`v1/jobs/${part(id)}/hints/${k}`),
     recipe: (id, k = 0) => ask("GET", `v1/jobs/${part(id)}/images/${k}?format=recipe`),
-    watch: createWaiter({ at: (id) => at(`v1/jobs/${part(id)}/events`), job: (id) => ask("GET", `v1/jobs/${part(id)}`) }),
+    watch: createWaiter({ at: (id) => at(`v1/jobs/${part(id)}/events`), job: (id) => ask("GET", `v1/jobs/${part(id)}`), lost: (error) => tell(error.words, "wait") }),
   };
 }
 

@@ -5,9 +5,10 @@ const SILENCE = 20_000;
 
 // watch(id, told, {ask}) -> stop. `told({job, preview})` is called with every state, the last time with one that is over.
 // `ask` asks only: a browser holds few connections to one server open, too few for a list of jobs.
-export function createWaiter({ at, job }) {
+// `lost` is called when the server stops answering; it is asked on and on.
+export function createWaiter({ at, job, lost }) {
   return function watch(id, told, { ask = false } = {}) {
-    let source = null, timer = null, ended = false;
+    let source = null, timer = null, ended = false, silent = false;
 
     function stop() {
       ended = true;
@@ -27,7 +28,10 @@ export function createWaiter({ at, job }) {
       if (ended) return;
       try {
         hear({ job: await job(id), preview: null });
+        silent = false;
       } catch (error) {
+        if (error.status === 0 && !silent) lost(error);
+        silent = error.status === 0;
         if (error.status === 404) {
           stop();
           told({ job: { id, state: "failed", pictures: [], error: { what: error.message } }, preview: null });
