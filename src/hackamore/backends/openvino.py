@@ -116,7 +116,7 @@ class OpenVINO:
         if network not in self._hashes or self._hashes[network][0] != changes:
             digest = hashlib.sha256()
             for name, module in network.named_modules():
-                plain = sorted((key, repr(value)) for key, value in vars(module).items() if _is_plain(value))
+                plain = sorted((key, _told(value)) for key, value in vars(module).items() if _is_plain(value))
                 digest.update(repr((name, type(module).__qualname__, plain)).encode())
             for name, tensor in network.state_dict().items():
                 digest.update(name.encode())
@@ -191,6 +191,13 @@ def _sources() -> str:
     for file in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _told(value: Any) -> str:
+    """A plain value as words, the same in each process: diffusers lists which settings were left out in no order."""
+    if isinstance(value, dict):
+        value = sorted((repr(key), _told(part)) for key, part in value.items() if key != "_use_default_values")
+    return repr(value)
 
 
 def _is_plain(value: Any) -> bool:
