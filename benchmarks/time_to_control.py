@@ -32,7 +32,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from training_common import averaged, batch_of, command, config, joined, make_probe, merge, read, tables
+from training_common import averaged, batch_of, command, config, joined, make_probe, merge, read, tables, time_to
 from training_followed import Followed
 
 BATCH = 4
@@ -134,19 +134,6 @@ class Peer:
         return load_control(path, base)
 
 
-def time_to(points: list[dict[str, Any]], target: float, key: str = "seconds") -> float | None:
-    """When the curve reaches ``target``: between two probes by linear interpolation; None where it does not."""
-    before: dict[str, Any] | None = None
-    for point in points:
-        if (point["normalised"] or 0.0) >= target:
-            if before is None:
-                return float(point[key])
-            share = (target - before["normalised"]) / (point["normalised"] - before["normalised"])
-            return float(before[key] + share * (point[key] - before[key]))
-        before = point
-    return None
-
-
 def limit(curves: Mapping[str, Any], told: argparse.Namespace) -> float | None:
     """Processor seconds after which the peer is stopped: so many times the median of ours with all defaults."""
     ours = [
@@ -192,9 +179,6 @@ def follow(told: argparse.Namespace, name: str, curves: Mapping[str, Any]) -> di
         "side": told.side, "kind": told.kind, "seed": told.seed, "lr": told.lr if told.side == "peer" else None,
         "label": told.label, "set": told.set, "usual": usual, "pairs": told.pairs, "threads": told.threads,
         "target": told.target, "points": points, "peak_mib": round(run.peak),
-        "seconds_to_target": time_to(points, told.target),
-        "cpu_to_target": time_to(points, told.target, "cpu"),
-        "samples_to_target": time_to(points, told.target, "samples"),
     }  # fmt: skip
 
 

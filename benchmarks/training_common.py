@@ -171,6 +171,19 @@ def make_probe(base: Any, kinds: Sequence[str], count: int, steps: int) -> Calla
     return found
 
 
+def time_to(points: Sequence[Mapping[str, Any]], target: float, key: str = "seconds") -> float | None:
+    """When the curve reaches ``target``: between two probes by linear interpolation; None where it does not."""
+    before: Mapping[str, Any] | None = None
+    for point in points:
+        if (point["normalised"] or 0.0) >= target:
+            if before is None:
+                return float(point[key])
+            share = (target - before["normalised"]) / (point["normalised"] - before["normalised"])
+            return float(before[key] + share * (point[key] - before[key]))
+        before = point
+    return None
+
+
 def add_options(parser: argparse.ArgumentParser, name: str) -> None:
     """What the tables of many runs are told alike; ``name`` is that of their folder and of their JSON file."""
     parser.add_argument("--data", type=Path, required=True, help="a folder that hackamore world wrote")

@@ -129,7 +129,7 @@ def test_a_server_that_goes_while_a_picture_is_made_is_told_of_and_asked_again(s
     sketch.route(following, lambda route: route.abort())
     sketch.evaluate("hackamore.settings.restore({prompt: 'hills', steps: 8, num: 1, seed: 1})")
     sketch.click("#hm-generate")
-    expect(sketch.locator(".hm-toast.wait")).to_contain_text("does not answer")
+    expect(sketch.locator(".hm-toast.wait", has_text="does not answer")).to_be_visible()
     sketch.unroute(following)
     expect(sketch.get_by_role("button", name="Picture 1", exact=True)).to_be_visible()
 
@@ -146,7 +146,7 @@ def test_a_full_queue_is_waited_for(sketch):
 
     sketch.route("**/v1/jobs", full_once)
     sketch.evaluate("hackamore.api.submit({prompt: 'hills', steps: 1}).then((job) => (window.accepted = job.id))")
-    expect(sketch.locator(".hm-toast.wait")).to_contain_text("full")
+    expect(sketch.locator(".hm-toast.wait", has_text="full")).to_be_visible()
     sketch.wait_for_function("window.accepted")
     sketch.unroute("**/v1/jobs")
 
