@@ -15,6 +15,7 @@ from hackamore.serving.settings import Limits, ServeSettings
 from hackamore.training.trainer import train
 from tests.line import RUN, Line
 from tests.serving_workers import Plain, checked
+from tests.transformer_models import SD3, load, write_flux, write_sd3
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 
@@ -81,3 +82,32 @@ def engine(worker, tmp_path):
     yield engine
     worker.go.set()
     engine.stop()
+
+
+@pytest.fixture(scope="module")
+def sd3(tmp_path_factory):
+    return load(write_sd3(tmp_path_factory.mktemp("sd3"), SD3))
+
+
+@pytest.fixture(scope="module")
+def flux(tmp_path_factory):
+    return load(write_flux(tmp_path_factory.mktemp("flux")))
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """A server with a small queue, and what it is made of."""
+    from tests.behaviour.serving_rig import rig
+
+    with rig(tmp_path_factory.mktemp("http"), limits={"queue": 8, "pixels": 128 * 128}) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def client(parts):
+    """One that asks it, from the same machine."""
+    from fastapi.testclient import TestClient
+
+    from tests.behaviour.serving_rig import LOCAL
+
+    return TestClient(parts.app, base_url=LOCAL)

@@ -21,19 +21,8 @@ from hackamore.core.errors import HackamoreError
 from hackamore.generate import generate
 from hackamore.generate.plan import make_plan
 from hackamore.generate.replaying import replay
-from tests.transformer_models import SD3, load, write_flux, write_sd3
 
 HINT = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).mul(255).round() / 255
-
-
-@pytest.fixture(scope="module")
-def sd3(tmp_path_factory):
-    return load(write_sd3(tmp_path_factory.mktemp("sd3"), SD3))
-
-
-@pytest.fixture(scope="module")
-def flux(tmp_path_factory):
-    return load(write_flux(tmp_path_factory.mktemp("flux")))
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,6 @@ from safetensors import safe_open
 
 from hackamore.controls.catalog import load_control
 from tests.form_models import CASES, Asked, kinds_of, new_form, steered, train
-from tests.transformer_models import SD3, load, write_flux, write_sd3
-
-
-@pytest.fixture(scope="module")
-def sd3(tmp_path_factory):
-    return load(write_sd3(tmp_path_factory.mktemp("sd3"), SD3))
-
-
-@pytest.fixture(scope="module")
-def flux(tmp_path_factory):
-    return load(write_flux(tmp_path_factory.mktemp("flux")))
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)

@@ -14,17 +14,6 @@ from hackamore.core.image import load_picture  # noqa: E402
 from tests.behaviour.serving_rig import LOCAL, Rig, done, picture, request, rig, until  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    with rig(tmp_path_factory.mktemp("http"), limits={"queue": 8, "pixels": 128 * 128}) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def client(parts: Rig) -> TestClient:
-    return TestClient(parts.app, base_url=LOCAL)
-
-
 def test_a_hint_is_the_one_that_a_unit_would_get(client: TestClient):
     from hackamore.annotators.catalog import annotate
 

@@ -11,25 +11,13 @@ import httpx
 import pytest
 
 fastapi = pytest.importorskip("fastapi")
-from fastapi.testclient import TestClient  # noqa: E402
 
 from hackamore.core.image import load_picture  # noqa: E402
 from hackamore.serving.engine import Unknown  # noqa: E402
 from hackamore.serving.http.a1111_desk import Desk  # noqa: E402
 from hackamore.serving.http.events import stream  # noqa: E402
 from hackamore.serving.job import Event, Job  # noqa: E402
-from tests.behaviour.serving_rig import LOCAL, Rig, errors_of, lasting, request, rig, served, until  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    with rig(tmp_path_factory.mktemp("http"), limits={"queue": 8, "pixels": 128 * 128}) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def client(parts: Rig) -> TestClient:
-    return TestClient(parts.app, base_url=LOCAL)
+from tests.behaviour.serving_rig import Rig, errors_of, lasting, request, rig, served, until  # noqa: E402
 
 
 def test_events_follow_a_job_to_its_end(parts: Rig, tmp_path):

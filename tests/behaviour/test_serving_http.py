@@ -23,17 +23,6 @@ from hackamore.serving.settings import Limits  # noqa: E402
 from tests.behaviour.serving_rig import LOCAL, Rig, done, errors_of, picture, rig, until  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    with rig(tmp_path_factory.mktemp("http"), limits={"queue": 8, "pixels": 128 * 128}) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def client(parts: Rig) -> TestClient:
-    return TestClient(parts.app, base_url=LOCAL)
-
-
 def test_a_job_is_accepted_then_done_and_its_picture_is_there(client: TestClient):
     answer = client.post("/v1/jobs", json={"prompt": "a lake", "steps": 2, "num": 2, "seed": 40})
     assert answer.status_code == 202
