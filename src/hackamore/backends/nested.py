@@ -33,11 +33,10 @@ def form_of(value: Any) -> object:
     """What is left when the tensors are taken out: equal for values that one graph serves."""
     if isinstance(value, Tensor):
         return tuple(value.shape), str(value.dtype)
-    parts = _parts(value)
-    inside = tuple(form_of(part) for part in parts)
+    inside = tuple(form_of(part) for part in _parts(value))
     if isinstance(value, dict):
         return "table", tuple(value), inside
-    return (type(value).__name__, inside) if parts or _is_nest(value) else repr(value)
+    return (type(value).__name__, inside) if _is_nest(value) else repr(value)
 
 
 def _is_nest(value: Any) -> bool:

@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -54,14 +54,18 @@ class OpenVINO:
     """
 
     def __init__(self, folder: Path | None = None, precision: str = "f32", least: int = 0) -> None:
-        import openvino
-
         self.folder, self.precision, self.least = folder, precision, least
         self.name = f"openvino {version('openvino').split('-')[0]}" + ("" if precision == "f32" else f" {precision}")
-        self._core = openvino.Core()
         self._lock = threading.RLock()
         self._graphs: WeakKeyDictionary[nn.Module, dict[tuple[object, int], Graph]] = WeakKeyDictionary()
         self._hashes: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()
+
+    @cached_property
+    def _core(self) -> Any:
+        """OpenVINO itself, which takes a third of a second to begin: only where something is run by it."""
+        import openvino
+
+        return openvino.Core()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OpenVINO:
         """Itself: copies of a base share it."""

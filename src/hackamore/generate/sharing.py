@@ -51,7 +51,7 @@ class Generation:
         inside = any(hasattr(unit.control, "attach") for unit in first.units)
         if len(self.runs) > 1 or len(first.boxes) > 1 or inside or self.prefix is not None:
             return None
-        return id(plan.base), plan.scheduler, first.size, first.steps, first.strength
+        return id(plan.base), plan.backend.name, plan.scheduler, first.size, first.steps, first.strength
 
     def shares(self, batch: int) -> Iterator[Share]:
         """Its pictures, ``batch`` at a time."""
