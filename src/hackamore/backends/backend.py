@@ -18,6 +18,9 @@ class Backend(Protocol):
     def run(self, network: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
         """What ``function(*arguments)`` gives, in which ``network`` is all that has weights."""
 
+    def coarse(self) -> Backend:
+        """The same in bf16, where it can be told to compute in it; else itself."""
+
 
 class Eager:
     """PyTorch, an operation after the other."""
@@ -28,6 +31,10 @@ class Eager:
     def run(self, network: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call the function."""
         return function(*arguments)
+
+    def coarse(self) -> Eager:
+        """Itself: a base computes in the type that it was loaded in."""
+        return self
 
 
 EAGER = Eager()

@@ -24,6 +24,10 @@ from hackamore.core.residuals import Residuals, Rule
 
 ALONE = "made/alone"
 """The name of an output that is the only one."""
+SEVERAL = "several/"
+"""How the names of several tensors begin."""
+Made = Tensor | tuple[Tensor, ...] | Residuals
+"""What a function may give."""
 TYPES = (torch.float32, torch.int64)
 SITES = ("encoder", "skips", "blocks", "singles")
 MOST_KEPT = 16 << 30
@@ -38,7 +42,7 @@ class Graph:
         self._names = [_ours(output.get_names()) for output in compiled.outputs]
         self._lock = threading.Lock()
 
-    def __call__(self, tensors: Sequence[Tensor]) -> Tensor | Residuals:
+    def __call__(self, tensors: Sequence[Tensor]) -> Made:
         """Run it on tensors in the order in which it was traced."""
         with self._lock:
             made = self._request.infer([tensor.numpy() for tensor in tensors], share_inputs=True)
@@ -66,6 +70,16 @@ class OpenVINO:
         import openvino
 
         return openvino.Core()
+
+    def coarse(self) -> OpenVINO:
+        """The same in bf16, where the processor has it; its graphs are its own."""
+        if self.precision == "bf16" or "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            return self
+        return self._coarse
+
+    @cached_property
+    def _coarse(self) -> OpenVINO:
+        return OpenVINO(self.folder, "bf16", self.least)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OpenVINO:
         """Itself: copies of a base share it."""
@@ -163,10 +177,12 @@ def _compiled(core: Any, network: nn.Module, function: Callable[..., Any], argum
     return core.compile_model(model, "CPU", told)  # while the decoder, whose constants it reads, is alive
 
 
-def _named(made: Tensor | Residuals) -> dict[str, Tensor]:
+def _named(made: Made) -> dict[str, Tensor]:
     """What a function gave, each tensor by a name that tells where it belongs: ``share/skips/0``."""
     if isinstance(made, Tensor):
         return {ALONE: made}
+    if isinstance(made, tuple):
+        return {f"{SEVERAL}{place}": tensor for place, tensor in enumerate(made)}
     told = {site: getattr(made, site) for site in SITES} | {"mid": () if made.mid is None else (made.mid,)}
     return {f"{made.rule}/{site}/{place}": x for site, some in told.items() for place, x in enumerate(some)}
 
@@ -176,10 +192,12 @@ def _ours(names: set[str]) -> str:
     return next(name for name in names if "/" in name)
 
 
-def _unnamed(named: dict[str, Tensor]) -> Tensor | Residuals:
+def _unnamed(named: dict[str, Tensor]) -> Made:
     """The same back from the names."""
     if ALONE in named:
         return named[ALONE]
+    if f"{SEVERAL}0" in named:
+        return tuple(named[f"{SEVERAL}{place}"] for place in range(len(named)))
     told: dict[str, list[Tensor]] = {}
     for name, tensor in named.items():
         rule, site, _ = name.split("/")

@@ -12,6 +12,7 @@ from torch import Tensor
 from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Sites, Text
 from hackamore.bases.decoding import decoded
+from hackamore.bases.forward import run_shallow, run_whole
 from hackamore.bases.text import Encoder, read_with
 from hackamore.bases.view import view_of
 from hackamore.core.errors import HackamoreError
@@ -183,6 +184,19 @@ class UNetBase:
         ).sample
         return made
 
+    def predict_deep(
+        self, x: Tensor, t: Tensor, text: Text, residuals: Residuals | None, layers: int
+    ) -> tuple[Tensor, Tensor]:
+        """The prediction, and the deep features under the last ``layers`` layers of the decoder."""
+        made: tuple[Tensor, Tensor] = run_whole(self.unet, x, t, text, residuals, layers)
+        return made
+
+    def predict_shallow(
+        self, x: Tensor, t: Tensor, text: Text, residuals: Residuals | None, deep: Tensor, layers: int
+    ) -> Tensor:
+        """The prediction on top of the ``deep`` features of an earlier step."""
+        return run_shallow(self.unet, x, t, text, residuals, deep, layers)
+
 
 def sites_of(unet: Any) -> Sites:
     """The skip connections of a ``UNet2DConditionModel``, told from its structure."""
@@ -227,27 +241,3 @@ def unlocked(base: UNetBase) -> UNetBase:
         parts[name] = None if parts.get(name) is None else copy.deepcopy(parts[name]).requires_grad_(True)
     own.bare = own.unet
     return own
-
-
-def run_encoder(
-    trunk: Any, x: Tensor, t: Tensor, text: Text, hint: Tensor | None = None, told: Tensor | None = None
-) -> tuple[list[Tensor], Tensor]:
-    """Run a U-Net's encoder, ``hint`` (shaped like ``conv_in``'s output) added after ``conv_in``: its skips and mid.
-
-    ``told``: what is further added to the embedded timestep (union controls: which hints there are).
-    """
-    embedded = trunk.time_embedding(trunk.get_time_embed(sample=x, timestep=t))
-    embedded = embedded if told is None else embedded + told
-    if text.added:
-        more = trunk.get_aug_embed(embedded, text.tokens, text.added)
-        embedded = embedded if more is None else embedded + more
-    x = trunk.conv_in(x)
-    if hint is not None:
-        x = x + hint
-    skips = [x]
-    for block in trunk.down_blocks:
-        attends = {"encoder_hidden_states": text.tokens} if getattr(block, "has_cross_attention", False) else {}
-        x, states = block(hidden_states=x, temb=embedded, **attends)
-        skips += states
-    attends = {"encoder_hidden_states": text.tokens} if getattr(trunk.mid_block, "has_cross_attention", False) else {}
-    return skips, trunk.mid_block(x, embedded, **attends)

@@ -36,7 +36,9 @@ def run(
         int,
         typer.Option(help="Seed of the first picture; picture k has seed + k; with --best-of N, one of N seeds."),
     ] = 0,
-    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
+    steps: Annotated[
+        int | None, typer.Option(help="Sampling steps; 20 when absent, or those of the fast mode.")
+    ] = None,
     guidance: Annotated[
         float | None, typer.Option(help="Guidance scale; 1 is none. The base's own when absent.")
     ] = None,
@@ -47,6 +49,10 @@ def run(
     scheduler: Annotated[
         str | None, typer.Option(help="ddim, euler, euler_a, dpm++_2m, dpm++_2m_karras, unipc, lcm.")
     ] = None,
+    fast: Annotated[
+        bool | None, typer.Option("--fast/--exact", help="Spare work, or compute all, which is what absent means.")
+    ] = None,
+    fast_level: Annotated[int | None, typer.Option(help="How much --fast spares: 1, 2 (when absent) or 3.")] = None,
     init: loading.Init = None,
     strength: loading.Strength = None,
     inpaint_mask: loading.InpaintMask = None,
@@ -101,6 +107,7 @@ def run(
     settings: dict[str, Any] = {
         "negative": negative, "seed": seed, "steps": steps, "guidance": guidance, "scheduler": scheduler,
         "strength": strength, "tile": loading.parse_tile(tile, tile_overlap),
+        "fast": loading.parse_fast(fast, fast_level),
         "upscale": loading.parse_upscale(upscale, upscale_strength, upscale_steps, upscale_through),
     }  # fmt: skip
     options = loading.base_options(
@@ -122,11 +129,12 @@ def run(
 
     from hackamore.bases.catalog import load_base
     from hackamore.generate import check
-    from hackamore.generate.plan import check_numbers, multiple_of
+    from hackamore.generate.plan import check_numbers, multiple_of, usual_steps
     from hackamore.sampling.start import check_strength
 
-    check_numbers(count, seed, guidance, steps)
-    check_strength("strength", steps, strength, flow=False)
+    least = usual_steps(settings["fast"]) if steps is None else steps
+    check_numbers(count, seed, guidance, least)
+    check_strength("strength", least, strength, flow=False)
     began, hidden = _pictures(init), _pictures(inpaint_mask)
     loaded = load_base(base, device=device, dtype=dtype, **options)
     settings["size"] = chosen = chosen or loaded.size

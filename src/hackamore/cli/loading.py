@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hackamore.core.effort import USUAL_LEVEL, Fast, fast_of
 from hackamore.core.errors import HackamoreError
 
 LARGEST_LORA = 10.0
@@ -111,6 +112,13 @@ def parse_upscale(text: str | None, strength: float | None, steps: int | None, t
     except ValueError as error:
         expected = "WIDTHxHEIGHT or a factor, such as 256x256 or 2"
         raise HackamoreError("the upscale is not understood", received=text, expected=expected) from error
+
+
+def parse_fast(fast: bool | None, level: int | None) -> Fast | None:
+    """``--fast/--exact`` and ``--fast-level`` → the policies of the fast mode; None computes all."""
+    if fast is False and level is not None:
+        raise HackamoreError("--exact and --fast-level together", expected="one of them")
+    return fast_of(level if level is not None else USUAL_LEVEL if fast else None)
 
 
 def parse_tile(text: str | None, overlap: int | None) -> Any:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.bases.base import Sites, Text
-from hackamore.bases.unet import encoder_of, run_encoder
+from hackamore.bases.forward import run_encoder
+from hackamore.bases.unet import encoder_of
 from hackamore.controls.hint import HintEncoder
 from hackamore.controls.unit import Unit
 from hackamore.controls.zero import ZeroConv2d

@@ -20,7 +20,7 @@ class Call:
 
     ``x``, ``text`` and each of ``prepared`` have the rows that hear it; ``prepared`` and ``strengths`` have one entry
     for each unit that this run serves (a union's). ``earlier``: so many runs of the same control its generation asked
-    for before this one.
+    for before this one. ``both``: ``x`` is the prompt's half alone, and what is said to it is said to both.
     """
 
     control: Any
@@ -30,6 +30,7 @@ class Call:
     prepared: list[Any]
     strengths: list[float]
     earlier: int = 0
+    both: bool = False
 
     @property
     def alike(self) -> object:

@@ -15,7 +15,9 @@ from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Base, Text
 from hackamore.controls.calls import Call, run_together, side_by_side
 from hackamore.controls.control import Voice
+from hackamore.controls.memory import Memory, deep_of
 from hackamore.controls.unit import Unit
+from hackamore.core.effort import EXACT, Effort
 from hackamore.core.residuals import Residuals
 
 
@@ -37,7 +39,8 @@ class Composition:
             self.voices.append(None if attach is None else Voice())
             if attach is not None:
                 self.base = attach(self.base, self.voices[-1])
-        self.backend, self.base_backend = backend, backend if self.base is base else EAGER
+        self.has_attached = self.base is not base
+        self.backend, self.base_backend = backend, EAGER if self.has_attached else backend
 
     def predict(
         self, x: Tensor, t: Tensor, text: Text, index: int, total: int, pictures: slice, own: Sequence[Text | None]
@@ -57,9 +60,20 @@ class Composition:
         return self.sum(calls, run_together(calls, t, self.backend), x, pictures)
 
     def calls(
-        self, x: Tensor, text: Text, index: int, total: int, pictures: slice, own: Sequence[Text | None]
+        self,
+        x: Tensor,
+        text: Text,
+        index: int,
+        total: int,
+        pictures: slice,
+        own: Sequence[Text | None],
+        *,
+        halves: bool = True,
     ) -> list[Call]:
-        """The runs of controls that this step needs: one for each unit that is active, or group of a union's units."""
+        """The runs of controls that this step needs: one for each unit that is active, or group of a union's units.
+
+        Without ``halves`` they run for the prompt's half of guidance alone, and speak to both.
+        """
         active = [
             (number, strength)
             for number, unit in enumerate(self.units)
@@ -68,12 +82,14 @@ class Composition:
         made: list[Call] = []
         for group in self._together(active):
             first = self.units[group[0][0]]
-            rows = slice(_silent(first, x, pictures), None)
+            silent, count = _silent(first, x, pictures), pictures.stop - pictures.start
+            both = not halves and not silent and len(x) > count
+            rows = slice(len(x) - count if both else silent, None)
             prepared = [self._prepared(number, pictures, len(x[rows])) for number, _ in group]
             heard = own[group[0][0]] or text
             strengths = [strength for _, strength in group]
             earlier = sum(call.control is first.control for call in made)
-            made.append(Call(first.control, group[0][0], x[rows], heard[rows], prepared, strengths, earlier))
+            made.append(Call(first.control, group[0][0], x[rows], heard[rows], prepared, strengths, earlier, both))
         return made
 
     def sum(self, calls: Sequence[Call], said: Sequence[Residuals], x: Tensor, pictures: slice) -> Residuals | None:
@@ -86,7 +102,10 @@ class Composition:
             made = made if len(call.strengths) > 1 else made.scaled(call.strengths[0])
             if unit.mask is not None:
                 made = made.masked(_rows(unit.mask.to(x.device), pictures, len(call.x)))
-            made = made.behind(len(x) - len(call.x)) if len(call.x) < len(x) else made
+            if call.both:
+                made = made.doubled()
+            elif len(call.x) < len(x):
+                made = made.behind(len(x) - len(call.x))
             wide = made.blocks or made.singles
             told.append(made.spread(self.base.sites.blocks, self.base.sites.singles) if wide else made)
         return reduce(add, told) if told else None
@@ -125,34 +144,77 @@ class Composition:
 
 @dataclass(frozen=True)
 class Part:
-    """Some ``pictures`` of one generation in a batch; ``x``, ``text``, ``own`` as for :meth:`Composition.predict`."""
+    """Some ``pictures`` of one generation in a batch; ``x``, ``text``, ``own`` as for :meth:`Composition.predict`.
+
+    ``memory``: what is kept of it from step to step, where anything may be spared.
+    """
 
     composition: Composition
     x: Tensor
     text: Text
     pictures: slice
     own: Sequence[Text | None]
+    memory: Memory | None = None
+
+    def calls(self, index: int, total: int, effort: Effort) -> list[Call]:
+        """The runs of controls that count at this step."""
+        if effort.controls == "none":
+            return []
+        told = self.x, self.text, index, total, self.pictures, self.own
+        return self.composition.calls(*told, halves=effort.halves)
+
+    def remembered(self, call: Call, index: int, effort: Effort) -> Residuals | None:
+        """What is carried on instead of running ``call``; None where it must run."""
+        carried = self.memory is not None and effort.controls == "carry"
+        return self.memory.said(call, index) if carried and self.memory is not None else None
 
 
-def predict_together(parts: Sequence[Part], t: Tensor, index: int, total: int) -> list[Tensor]:
+def predict_together(parts: Sequence[Part], t: Tensor, index: int, total: int, effort: Effort = EXACT) -> list[Tensor]:
     """The base's prediction for each of several generations, run once over all their rows.
 
     Each hears its own units alone, and a control that several of them use is run once. Several parts must be of one
-    base without attached controls, and their texts of one length.
+    base without attached controls, and their texts of one length. ``effort`` says what is spared.
     """
-    asked = [part.composition.calls(part.x, part.text, index, total, part.pictures, part.own) for part in parts]
-    first = parts[0].composition
-    said = iter(run_together([call for calls in asked for call in calls], t, first.backend))
-    residuals = [
-        part.composition.sum(calls, [next(said) for _ in calls], part.x, part.pictures)
-        for part, calls in zip(parts, asked, strict=True)
-    ]
+    backend = parts[0].composition.backend
+    asked = [(part, call) for part in parts for call in part.calls(index, total, effort)]
+    known = [part.remembered(call, index, effort) for part, call in asked]
+    needed = [(part, call) for (part, call), said in zip(asked, known, strict=True) if said is None]
+    fresh = run_together([call for _, call in needed], t, backend)
+    for (part, call), said in zip(needed, fresh, strict=True):
+        if part.memory is not None:
+            part.memory.keep(call, index, said)
+    new = iter(fresh)
+    told = [(part, call, next(new) if said is None else said) for (part, call), said in zip(asked, known, strict=True)]
+    residuals = []
     for part in parts:
+        own = [(call, said) for one, call, said in told if one is part]
+        residuals.append(part.composition.sum([c for c, _ in own], [s for _, s in own], part.x, part.pictures))
         part.composition.tell_voices(part.x, index, total, part.pictures)
+    return _predicted(parts, t, index, residuals, effort)
+
+
+def _predicted(
+    parts: Sequence[Part], t: Tensor, index: int, residuals: Sequence[Residuals | None], effort: Effort
+) -> list[Tensor]:
+    """The base over all rows: whole, or on top of the deep features that were kept."""
     rows = [len(part.x) for part in parts]
     x, text = torch.cat([part.x for part in parts]), Text.cat([part.text for part in parts])
     told = side_by_side(residuals, rows)
-    made = first.base_backend.run(first.base.network, first.base.predict, x, t, text, told)
+    first = parts[0].composition
+    base: Any = first.base
+    backend = first.base_backend
+    memories = [part.memory for part in parts]
+    layers = memories[0].deep_layers if memories[0] is not None else 0
+    if not layers or not hasattr(base, "predict_deep") or first.has_attached or (told is not None and told.encoder):
+        return list(torch.split(backend.run(base.network, base.predict, x, t, text, told), rows))
+    deep = None if effort.deep else deep_of(memories, index, rows)
+    if deep is not None:
+        made = backend.run(base.network, base.predict_shallow, x, t, text, told, deep, layers)
+        return list(torch.split(made, rows))
+    made, deep = backend.run(base.network, base.predict_deep, x, t, text, told, layers)
+    for memory, own in zip(memories, torch.split(deep, rows), strict=True):
+        if memory is not None:
+            memory.keep_deep(index, own)
     return list(torch.split(made, rows))
 
 

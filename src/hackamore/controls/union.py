@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hackamore.bases.base import Sites, Text
-from hackamore.bases.unet import run_encoder
+from hackamore.bases.forward import run_encoder
 from hackamore.controls.branch import Branch, new_control
 from hackamore.controls.union_types import PUBLISHED, type_named
 from hackamore.controls.unit import Unit

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from PIL import Image, PngImagePlugin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hackamore.core.effort import Fast
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
 from hackamore.core.image import Picture, load_picture, png
@@ -98,6 +99,7 @@ class Recipe(_Part):
     upscale: UpscaleRecipe | None = None
     tile: tuple[int, int] | None = Field(None, description="width and height of the tiles")
     tile_overlap: int | None = None
+    fast: Fast | None = Field(None, description="what the fast mode spared; absent where all was computed")
     machine: Machine
 
     @property

@@ -85,6 +85,20 @@ class Residuals:
         """The same for a batch with ``rows`` further rows before it, to which nothing is said."""
         return self.mapped(lambda x, _: torch.cat([x.new_zeros(rows, *x.shape[1:]), x]))
 
+    def doubled(self) -> Residuals:
+        """The same for a batch of twice the rows: said to both halves."""
+        return self.mapped(lambda x, _: torch.cat([x, x]))
+
+    def last(self, rows: int) -> Residuals:
+        """What is said to the last ``rows`` of the batch."""
+        return self.mapped(lambda x, _: x[-rows:])
+
+    def along(self, earlier: Residuals, share: float) -> Residuals:
+        """Carried on: this plus ``share`` times what it grew since ``earlier``, which has the same outputs."""
+        before = [*earlier.encoder, *earlier.skips, *(() if earlier.mid is None else (earlier.mid,))]
+        before += [*earlier.blocks, *earlier.singles]
+        return self.mapped(lambda x, i: x + share * (x - before[i]))
+
     def spread(self, blocks: int, singles: int) -> Residuals:
         """One residual for each of a transformer's ``blocks`` and ``singles``; fewer serve several."""
         wide = spread_over(self.blocks, blocks, self.rule)

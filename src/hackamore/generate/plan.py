@@ -13,14 +13,18 @@ from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Base
 from hackamore.controls.place import check_unit, kind_of, resized, resized_mask
 from hackamore.controls.unit import Unit
+from hackamore.core.effort import EXACT, Effort, Fast, fast_of
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size, check_size, from_hint, resize, to_hint
+from hackamore.sampling.loop import Step
 from hackamore.sampling.schedulers import is_flow, make_scheduler
 from hackamore.sampling.start import Pictures, as_rows, check_strength, size_of, steps_run
 from hackamore.sampling.tiles import Box, Tile
 from hackamore.sampling.upscale import Upscale
 
 LARGEST_GUIDANCE = 100.0
+STEPS = 20
+"""Steps of a generation that is told none."""
 MOST_STEPS = 1000
 MOST_PICTURES = 1000
 STRENGTH = 0.8
@@ -64,6 +68,11 @@ class Plan:
     upscale: Upscale | None
     tile: Tile | None
     notices: tuple[str, ...]
+    fast: Fast | None = None
+
+    def effort(self, step: Step) -> Effort:
+        """What is computed at a step."""
+        return EXACT if self.fast is None else self.fast.at(step.index, step.total)
 
     @property
     def backend(self) -> Backend:
@@ -72,7 +81,8 @@ class Plan:
         How many pictures there are has no say, so that each equals the one that is made alone.
         """
         cells = sum(one.steps * sum(box.width * box.height for box in one.boxes) for one in self.passes)
-        return self.base.backend if (1 + self.guided) * cells >= self.base.backend.least else EAGER
+        backend = self.base.backend if (1 + self.guided) * cells >= self.base.backend.least else EAGER
+        return backend.coarse() if self.fast is not None and self.fast.bf16 else backend
 
     @property
     def guided(self) -> bool:
@@ -115,7 +125,7 @@ def make_plan(
     negative: str = "",
     seed: int = 0,
     size: Size | None = None,
-    steps: int = 20,
+    steps: int | None = None,
     guidance: float | None = None,
     scheduler: str | None = None,
     init: Pictures | None = None,
@@ -123,10 +133,13 @@ def make_plan(
     mask: Pictures | None = None,
     upscale: Upscale | None = None,
     tile: Tile | None = None,
+    fast: Fast | int | None = None,
 ) -> Plan:
     """The checked plan of a generation; the parameters are those of :func:`hackamore.generate.run.generate`."""
     guidance = base.guidance if guidance is None else guidance
-    scheduler = scheduler or base.scheduler
+    spared = fast_of(fast)
+    steps = usual_steps(spared) if steps is None else steps
+    scheduler = scheduler or usual_scheduler(base, spared)
     check_numbers(len(prompts), seed, guidance)
     began = None if init is None else as_rows("start picture", init)
     hidden = None if mask is None else (as_rows("mask", mask).mean(1, keepdim=True) >= 0.5).float()
@@ -159,7 +172,19 @@ def make_plan(
         notices.append(f"the negative prompt is not heard: {reason}")
     notices += _notices(base, [*dict.fromkeys([*prompts, heard])], passes)
     told = (tuple(passes), strength, upscale, tile, tuple(notices))
-    return Plan(base, list(prompts), negative, seed, guidance, scheduler, *told)
+    return Plan(base, list(prompts), negative, seed, guidance, scheduler, *told, spared)
+
+
+def usual_steps(fast: Fast | None = None) -> int:
+    """How many steps a generation has that is told none."""
+    return fast.steps if fast is not None and fast.steps is not None else STEPS
+
+
+def usual_scheduler(base: Base, fast: Fast | None = None) -> str:
+    """The scheduler of a generation that is told none; that of a fast level where the base has it."""
+    if fast is None or fast.scheduler is None or is_flow(base.scheduler_config):
+        return base.scheduler
+    return fast.scheduler
 
 
 def check_numbers(pictures: int, seed: int, guidance: float | None, steps: int = 1) -> None:
@@ -175,9 +200,17 @@ def check_numbers(pictures: int, seed: int, guidance: float | None, steps: int =
 
 
 def steps_of(
-    base: Base, *, steps: int = 20, init: Any = None, strength: float | None = None, mask: Any = None, **_: Any
+    base: Base,
+    *,
+    steps: int | None = None,
+    init: Any = None,
+    strength: float | None = None,
+    mask: Any = None,
+    fast: Fast | int | None = None,
+    **_: Any,
 ) -> int:
     """How many steps the first pass of a generation with these settings runs."""
+    steps = usual_steps(fast_of(fast)) if steps is None else steps
     if init is None:
         return steps
     strength = strength or (STRENGTH if mask is None else 1.0)

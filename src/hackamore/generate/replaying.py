@@ -60,6 +60,7 @@ def replay(recipe: Recipe, *, find: Path | str = ".", progress: Callable[[Progre
             if upscale is None
             else Upscale(upscale.size, strength=upscale.strength, steps=upscale.steps, through=upscale.through),
             tile=tile,
+            fast=recipe.fast,
             progress=progress,
         )
     finally:

@@ -98,5 +98,6 @@ def recipe_of(plan: Plan, k: int) -> Recipe:
         ),
         tile=None if plan.tile is None else plan.tile.sides,
         tile_overlap=None if plan.tile is None else plan.tile.shared(multiple_of(base)),
+        fast=plan.fast,
         machine=machine(str(base.device.type), plan.backend.name, base.dtype, torch.get_num_threads()),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hackamore.bases.base import Base
+from hackamore.core.effort import Fast
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size
 from hackamore.generate.plan import Controls, make_plan
@@ -29,7 +30,7 @@ def generate(
     seed: int = 0,
     num: int = 1,
     size: Size | None = None,
-    steps: int = 20,
+    steps: int | None = None,
     guidance: float | None = None,
     scheduler: str | None = None,
     init: Pictures | None = None,
@@ -37,6 +38,7 @@ def generate(
     mask: Pictures | None = None,
     upscale: Upscale | None = None,
     tile: Tile | None = None,
+    fast: Fast | int | None = None,
     batch: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -44,12 +46,14 @@ def generate(
 ) -> Result:
     """Make ``num`` pictures of ``prompt`` (a list holds a prompt for each picture), steered by ``controls``.
 
-    ``size`` is (width, height), multiples of 8; ``guidance`` 1 means none. Picture k has the seed ``seed + k`` and
-    equals the picture made alone with that seed. ``batch`` pictures are sampled at once (1 on a CPU, 8 elsewhere).
+    ``size`` is (width, height), multiples of 8; ``steps`` 20 where none are told; ``guidance`` 1 means none. Picture k
+    has the seed ``seed + k`` and equals the picture made alone with that seed. ``batch`` pictures are sampled at once
+    (1 on a CPU, 8 elsewhere).
     ``init``: pictures to begin from, one for all or one for each; ``strength`` in (0, 1] is the share of the steps that
     run on them (0.8; windows count these). ``mask``: white where ``init`` is painted anew (strength 1); the rest stays
     to the pixel. ``upscale``: a second pass at a larger size, for which ``controls`` may be a function size → units.
-    ``tile``: denoise in overlapping tiles.
+    ``tile``: denoise in overlapping tiles. ``fast``: a level of the fast mode (1 to 3), or policies of one's own, which
+    spare work and change the picture (:class:`hackamore.core.effort.Fast`); None computes all.
     ``progress`` is called after each step; when ``cancelled()`` is true then, :class:`Cancelled` is raised.
     ``prefix`` shares the first steps of one picture among calls that differ only after them.
     Raises :class:`HackamoreError` for values out of range and for controls of another base, before any work.
@@ -57,7 +61,7 @@ def generate(
     generation = begun(
         base, prompt,
         controls=controls, negative=negative, seed=seed, num=num, size=size, steps=steps, guidance=guidance,
-        scheduler=scheduler, init=init, strength=strength, mask=mask, upscale=upscale, tile=tile,
+        scheduler=scheduler, init=init, strength=strength, mask=mask, upscale=upscale, tile=tile, fast=fast,
         progress=progress, cancelled=cancelled, prefix=prefix,
     )  # fmt: skip
     for share in generation.shares(batch or usual_batch(base)):

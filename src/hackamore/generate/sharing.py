@@ -11,6 +11,8 @@ from torch import Tensor
 
 from hackamore.bases.base import Text
 from hackamore.controls.compose import Part, predict_together
+from hackamore.controls.memory import Memory
+from hackamore.core.effort import Effort
 from hackamore.core.errors import Cancelled
 from hackamore.core.image import Picture, from_hint
 from hackamore.generate.passes import Run, decoded, rows_of
@@ -51,7 +53,7 @@ class Generation:
         inside = any(hasattr(unit.control, "attach") for unit in first.units)
         if len(self.runs) > 1 or len(first.boxes) > 1 or inside or self.prefix is not None:
             return None
-        return id(plan.base), plan.backend.name, plan.scheduler, first.size, first.steps, first.strength
+        return id(plan.base), plan.fast, plan.backend.name, plan.scheduler, first.size, first.steps, first.strength
 
     def shares(self, batch: int) -> Iterator[Share]:
         """Its pictures, ``batch`` at a time."""
@@ -77,6 +79,7 @@ class Share:
         self.count = len(self.numbers)
         self.stopped: Cancelled | None = None
         self._told: dict[int, tuple[Text, list[Text | None]]] = {}
+        self._memories: dict[tuple[int, int], Memory | None] = {}
 
     def told(self, number: int) -> tuple[Text, list[Text | None]]:
         """The encoded prompts of pass ``number``, and those of units that read their own."""
@@ -86,18 +89,27 @@ class Share:
             self._told[number] = run.encode(self.generation.plan.prompts[self.pictures]), own
         return self._told[number]
 
-    def part(self, number: int, tile: int, x: Tensor) -> Part:
+    def part(self, number: int, tile: int, x: Tensor, effort: Effort) -> Part:
         """What the base and the controls are asked in a tile, ``x`` being the share's latents there."""
         run = self.generation.runs[number]
         units, composition = run.tiles[tile]
         text, own = self.told(number)
-        both = torch.cat([x, x]) if self.generation.plan.guided else x
-        return Part(composition, both, text, self.pictures, [own[unit] for unit in units])
+        heard = [own[unit] for unit in units]
+        both = torch.cat([x, x]) if self.generation.plan.guided and effort.guided else x
+        if len(both) < len(text):  # guidance is spared at this step: the prompt's half alone
+            text, heard = text[-len(both) :], [None if one is None else one[-len(both) :] for one in heard]
+        return Part(composition, both, text, self.pictures, heard, self._memory(number, tile))
+
+    def _memory(self, number: int, tile: int) -> Memory | None:
+        """What the fast mode keeps from step to step in a tile of a pass."""
+        fast = self.generation.plan.fast
+        if fast is not None and (number, tile) not in self._memories:
+            self._memories[number, tile] = Memory(fast.carry, fast.deep_layers if fast.deep_every > 1 else 0)
+        return self._memories.get((number, tile))
 
     def guided(self, prediction: Tensor) -> Tensor:
-        """The prediction after guidance, where the generation has any."""
-        plan = self.generation.plan
-        return guide(prediction, plan.guidance) if plan.guided else prediction
+        """The prediction after guidance, where the step has any."""
+        return guide(prediction, self.generation.plan.guidance) if len(prediction) > self.count else prediction
 
     def after(self, number: int, step: Step, seen: Tensor) -> None:
         """Tell how far it is; from then on it is stopped where nobody wants it any more."""
@@ -119,7 +131,8 @@ def sample_together(shares: Sequence[Share]) -> None:
     generators = [[torch.Generator().manual_seed(one.generation.plan.seed + k) for k in one.numbers] for one in shares]
     latents: Tensor | None = None
     for number in range(len(first.runs)):
-        latents = _sampled(shares, number, latents, generators, None if number else first.prefix)
+        prefix = None if number or first.plan.fast is not None else first.prefix  # what is kept goes on through steps
+        latents = _sampled(shares, number, latents, generators, prefix)
     assert latents is not None
     for one, made in zip(shares, torch.split(latents, [one.count for one in shares]), strict=True):
         if one.stopped is None:
@@ -161,15 +174,17 @@ def _sampled(
 
 def _denoiser(shares: Sequence[Share], number: int) -> Denoise:
     """The base with the text, the guidance and the controls of each share, on its own rows."""
-    this = shares[0].generation.runs[number].this
+    this, plan = shares[0].generation.runs[number].this, shares[0].generation.plan
     counts = [one.count for one in shares]
 
     def denoise(x: Tensor, step: Step) -> Tensor:
+        effort = plan.effort(step)
+
         def predict(tile: int, x: Tensor) -> Tensor:
             rows = torch.split(x, counts)
             wanted = [place for place, one in enumerate(shares) if one.stopped is None]
-            parts = [shares[place].part(number, tile, rows[place]) for place in wanted]
-            made = dict(zip(wanted, predict_together(parts, step.t, step.index, step.total), strict=True))
+            parts = [shares[place].part(number, tile, rows[place], effort) for place in wanted]
+            made = dict(zip(wanted, predict_together(parts, step.t, step.index, step.total, effort), strict=True))
             return torch.cat(
                 [
                     one.guided(made[place]) if place in made else torch.zeros_like(rows[place])

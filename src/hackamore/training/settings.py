@@ -72,7 +72,7 @@ class ObjectiveSettings(Section):
     """What is minimised."""
 
     prediction: Literal["epsilon", "v_prediction", "flow"] | None = Field(None, description="by default the base's own")
-    timesteps: Literal["uniform", "cubic", "logit-normal"] = "cubic"
+    timesteps: Literal["uniform", "cubic", "logit-normal"] = "uniform"
     logit_mean: float = 0.0
     logit_std: float = Field(1.0, gt=0)
     min_snr: float | None = Field(None, gt=0, description="gamma of min-SNR weighting")
