@@ -22,7 +22,7 @@ serve: $(STAMP)
 	$(BIN)/hackamore serve
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/generation.py
+	$(BIN)/hackamore bench
 
 # The embedded base from nothing: worlds, autoencoder, base, controls, inspector, figures. Every stage resumes.
 MEADOW := runs/meadow

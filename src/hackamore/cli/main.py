@@ -11,6 +11,7 @@ import typer
 from hackamore.cli import (
     annotate,
     batch_jobs,
+    bench,
     circles,
     convert,
     demo,
@@ -47,6 +48,7 @@ for command in (
     transfer,
     serve,
     batch_jobs,
+    bench,
 ):
     name = {batch_jobs: "batch"}.get(command, command.__name__.rpartition(".")[2])
     own = {"allow_extra_args": True, "ignore_unknown_options": True} if command is annotate else {}
