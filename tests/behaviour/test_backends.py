@@ -19,7 +19,7 @@ from hackamore.controls.union import new_union
 from hackamore.controls.xs import new_xs
 from hackamore.core.errors import HackamoreError
 from hackamore.generate import generate
-from hackamore.generate.plan import make_plan
+from hackamore.generate.plan import make_plan, on_backend
 from hackamore.generate.replaying import replay
 
 HINT = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).mul(255).round() / 255
@@ -165,11 +165,21 @@ def test_automatic_choice_depends_on_the_picture_alone(sd1):
     assert isinstance(backend, OpenVINO)
     assert backend.least == LEAST
     base = on(sd1, backend)
-    assert make_plan(base, ["a"] * 50, size=(64, 64), steps=4).backend is EAGER
-    assert make_plan(base, ["a"], size=(512, 512), steps=20).backend is backend
+    assert on_backend(make_plan(base, ["a"] * 50, size=(64, 64), steps=4)).backend is EAGER
+    assert on_backend(make_plan(base, ["a"], size=(512, 512), steps=20)).backend is backend
     assert choose("auto", torch.device("cpu"), torch.bfloat16) is EAGER
     assert choose("auto", torch.device("cpu"), torch.float32, whole=False) is EAGER
     assert choose("torch", torch.device("cpu"), torch.float32) is EAGER
+
+
+def test_a_server_compiles_what_is_asked_for_often(sd1):
+    backend = choose("auto", torch.device("cpu"), torch.float32, often=True)
+    base = on(sd1, backend)
+    small = {"size": (64, 64), "steps": 20}  # 2,560 steps × cells × halves
+    chosen = [on_backend(make_plan(base, ["a"], **small)).backend for _ in range(21)]
+    assert chosen == [EAGER] * 19 + [backend] * 2
+    assert on_backend(make_plan(base, ["a"], guidance=1, **small)).backend is EAGER
+    assert on_backend(make_plan(base, ["a"], fast=2, size=(64, 64))).backend is EAGER
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ def test_what_is_watched_or_unlike_is_worked_on_alone(worker, models, photo):
     for alone in (asked(priority="live"), asked(num=4), asked(UnitRequest(kind="reference", image=photo))):
         assert worker.key(models.check(alone)) is None
     assert LocalWorker(models, ServeSettings(devices=("cpu",), batch=1), "cpu", "cpu").key(asked()) is None
-    assert LocalWorker(models, ServeSettings(devices=("cpu",)), "cpu", "cpu").batch == 4
+    assert LocalWorker(models, ServeSettings(devices=("cpu",)), "cpu", "cpu").batch == 1  # graphs are compiled here
+    assert LocalWorker(models, ServeSettings(devices=("cpu", "cpu")), "cpu", "cpu").batch == 4
 
 
 def test_a_request_that_fails_or_is_not_wanted_does_not_harm_the_others(worker, photo):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from torch import nn
@@ -12,8 +12,12 @@ class Backend(Protocol):
     """Runs a function that is made of one network, on tensors however nested."""
 
     name: str
-    least: int
-    """The smallest work of a picture, in steps × cells of its latents × halves of guidance, that is worth its start."""
+
+    def worth(self, kind: Hashable, work: int) -> bool:
+        """Whether it is worth its start for a picture: ``work`` is its steps × cells of latents × halves of guidance.
+
+        Pictures of one ``kind`` are served by the same graphs.
+        """
 
     def run(self, network: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
         """What ``function(*arguments)`` gives, in which ``network`` is all that has weights."""
@@ -26,7 +30,10 @@ class Eager:
     """PyTorch, an operation after the other."""
 
     name = "torch"
-    least = 0
+
+    def worth(self, kind: Hashable, work: int) -> bool:
+        """Always."""
+        return True
 
     def run(self, network: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call the function."""

@@ -17,11 +17,12 @@ LEAST = 50_000
 """The work of a picture from which on ``auto`` compiles: 512² in seven guided steps, or 256² in 25."""
 
 
-def choose(name: str, device: torch.device, dtype: torch.dtype, *, whole: bool = True) -> Backend:
+def choose(name: str, device: torch.device, dtype: torch.dtype, *, whole: bool = True, often: bool = False) -> Backend:
     """The backend called ``name``: ``torch``, ``openvino``, or ``auto``.
 
     OpenVINO is for fp32 on a CPU and for networks that nothing else compiles or moves (``whole``). ``auto`` takes it
-    where it is installed and fits, for pictures that are worth its start, else PyTorch.
+    where it is installed and fits, for pictures that are worth its start, each by itself or (``often``) all of a kind
+    together, else PyTorch.
     Raises :class:`HackamoreError` for another name, and where OpenVINO is asked for and cannot be used.
     """
     if name not in BACKENDS:
@@ -37,7 +38,7 @@ def choose(name: str, device: torch.device, dtype: torch.dtype, *, whole: bool =
         raise HackamoreError("OpenVINO cannot run this base", received=received, expected=expected)
     from hackamore.backends.openvino import OpenVINO
 
-    return OpenVINO(graphs_folder(), least=LEAST if name == "auto" else 0)
+    return OpenVINO(graphs_folder(), least=LEAST if name == "auto" else 0, often=often)
 
 
 def is_usable() -> bool:

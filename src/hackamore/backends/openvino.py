@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache, cached_property
 from importlib.metadata import version
 from io import BytesIO
@@ -30,6 +30,7 @@ Made = Tensor | tuple[Tensor, ...] | Residuals
 """What a function may give."""
 TYPES = (torch.float32, torch.int64)
 SITES = ("encoder", "skips", "blocks", "singles")
+MOST_KINDS = 10_000
 MOST_KEPT = 16 << 30
 """Bytes of compiled graphs that are kept on disk; the longest unused go beyond it."""
 
@@ -54,11 +55,15 @@ class OpenVINO:
 
     ``precision``: ``f32``, equal to PyTorch to rounding, or ``bf16`` where the processor has it. ``folder``: where
     compiled graphs are kept; None keeps none. What a graph was made of (weights, form, versions, processor) names its
-    file, so that a changed network is never answered by an old one.
+    file, so that a changed network is never answered by an old one. ``least``: the smallest work that is worth its
+    start (:meth:`worth`); ``often``: of all pictures of a kind together, as for a server, not of one.
     """
 
-    def __init__(self, folder: Path | None = None, precision: str = "f32", least: int = 0) -> None:
-        self.folder, self.precision, self.least = folder, precision, least
+    def __init__(
+        self, folder: Path | None = None, precision: str = "f32", least: int = 0, *, often: bool = False
+    ) -> None:
+        self.folder, self.precision, self.least, self.often = folder, precision, least, often
+        self._work: dict[Hashable, int] = {}
         self.name = f"openvino {version('openvino').split('-')[0]}" + ("" if precision == "f32" else f" {precision}")
         self._lock = threading.RLock()
         self._graphs: WeakKeyDictionary[nn.Module, dict[tuple[object, int], Graph]] = WeakKeyDictionary()
@@ -71,6 +76,16 @@ class OpenVINO:
 
         return openvino.Core()
 
+    def worth(self, kind: Hashable, work: int) -> bool:
+        """Whether a picture is so much work; of a server, whether pictures of its kind have been, together with it."""
+        if not self.often:
+            return work >= self.least
+        with self._lock:
+            if kind not in self._work and len(self._work) >= MOST_KINDS:
+                self._work.clear()
+            self._work[kind] = self._work.get(kind, 0) + work
+            return self._work[kind] >= self.least
+
     def coarse(self) -> OpenVINO:
         """The same in bf16, where the processor has it; its graphs are its own."""
         if self.precision == "bf16" or "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -79,7 +94,7 @@ class OpenVINO:
 
     @cached_property
     def _coarse(self) -> OpenVINO:
-        return OpenVINO(self.folder, "bf16", self.least)
+        return OpenVINO(self.folder, "bf16", self.least, often=self.often)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OpenVINO:
         """Itself: copies of a base share it."""

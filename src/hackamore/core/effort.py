@@ -10,6 +10,8 @@ from pydantic import Field
 from hackamore.core.errors import HackamoreError
 from hackamore.core.section import Section
 
+STEPS = 20
+"""Steps of a generation that is told none."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Every = Annotated[int, Field(ge=1, le=10)]
 
@@ -78,6 +80,11 @@ LEVELS = {
 }
 """The levels of the fast mode, chosen by what they were measured to cost (docs/performance.md)."""
 USUAL_LEVEL = 2
+
+
+def usual_steps(fast: Fast | None = None) -> int:
+    """How many steps a generation has that is told none."""
+    return fast.steps if fast is not None and fast.steps is not None else STEPS
 
 
 def fast_of(told: Fast | int | None) -> Fast | None:

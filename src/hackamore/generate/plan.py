@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from hackamore.backends.backend import EAGER, Backend
 from hackamore.bases.base import Base
 from hackamore.controls.place import check_unit, kind_of, resized, resized_mask
 from hackamore.controls.unit import Unit
-from hackamore.core.effort import EXACT, Effort, Fast, fast_of
+from hackamore.core.effort import EXACT, Effort, Fast, fast_of, usual_steps
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size, check_size, from_hint, resize, to_hint
 from hackamore.sampling.loop import Step
@@ -23,8 +23,6 @@ from hackamore.sampling.tiles import Box, Tile
 from hackamore.sampling.upscale import Upscale
 
 LARGEST_GUIDANCE = 100.0
-STEPS = 20
-"""Steps of a generation that is told none."""
 MOST_STEPS = 1000
 MOST_PICTURES = 1000
 STRENGTH = 0.8
@@ -69,20 +67,11 @@ class Plan:
     tile: Tile | None
     notices: tuple[str, ...]
     fast: Fast | None = None
+    backend: Backend = EAGER
 
     def effort(self, step: Step) -> Effort:
         """What is computed at a step."""
         return EXACT if self.fast is None else self.fast.at(step.index, step.total)
-
-    @property
-    def backend(self) -> Backend:
-        """What runs the networks: the base's, where a picture is so much work that it pays.
-
-        How many pictures there are has no say, so that each equals the one that is made alone.
-        """
-        cells = sum(one.steps * sum(box.width * box.height for box in one.boxes) for one in self.passes)
-        backend = self.base.backend if (1 + self.guided) * cells >= self.base.backend.least else EAGER
-        return backend.coarse() if self.fast is not None and self.fast.bf16 else backend
 
     @property
     def guided(self) -> bool:
@@ -100,6 +89,20 @@ class Plan:
         begun = tuple(None if x is None else x.numpy().tobytes() for x in (first.init, first.mask))
         told = (tuple(self.prompts), self.negative, self.seed, self.guidance, self.scheduler)
         return (*told, first.size, first.steps, first.strength, first.boxes, *begun)
+
+
+def on_backend(plan: Plan) -> Plan:
+    """The plan with what runs its networks: the base's backend, where a picture is so much work that it pays.
+
+    How many pictures there are has no say, so that each equals the one that is made alone.
+    """
+    cells = sum(one.steps * sum(box.width * box.height for box in one.boxes) for one in plan.passes)
+    controls = tuple(unit.control.name for one in plan.passes for unit in one.units)
+    kind = plan.guided, plan.fast, controls, *((one.size, one.boxes[0].width) for one in plan.passes)
+    backend = plan.base.backend
+    if not backend.worth(kind, (1 + plan.guided) * cells):
+        return plan
+    return replace(plan, backend=backend.coarse() if plan.fast is not None and plan.fast.bf16 else backend)
 
 
 def is_guided(base: Base, guidance: float) -> bool:
@@ -173,11 +176,6 @@ def make_plan(
     notices += _notices(base, [*dict.fromkeys([*prompts, heard])], passes)
     told = (tuple(passes), strength, upscale, tile, tuple(notices))
     return Plan(base, list(prompts), negative, seed, guidance, scheduler, *told, spared)
-
-
-def usual_steps(fast: Fast | None = None) -> int:
-    """How many steps a generation has that is told none."""
-    return fast.steps if fast is not None and fast.steps is not None else STEPS
 
 
 def usual_scheduler(base: Base, fast: Fast | None = None) -> str:

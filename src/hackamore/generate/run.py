@@ -11,7 +11,7 @@ from hackamore.bases.base import Base
 from hackamore.core.effort import Fast
 from hackamore.core.errors import HackamoreError
 from hackamore.core.image import Size
-from hackamore.generate.plan import Controls, make_plan
+from hackamore.generate.plan import Controls, make_plan, on_backend
 from hackamore.generate.result import Progress, Result
 from hackamore.generate.sharing import Generation, sample_together
 from hackamore.sampling.loop import Prefix
@@ -80,7 +80,7 @@ def begun(
     **settings: Any,
 ) -> Generation:
     """The checked generation that :func:`generate` describes, before any work."""
-    plan = make_plan(base, [prompt] * num if isinstance(prompt, str) else list(prompt), **settings)
+    plan = on_backend(make_plan(base, [prompt] * num if isinstance(prompt, str) else list(prompt), **settings))
     total = len(plan.prompts)
     if prefix is not None and (total != 1 or not prefix.belongs_to(plan.first_known_by())):
         raise HackamoreError("a prefix is shared by runs of one and the same picture", received=f"{total} pictures")

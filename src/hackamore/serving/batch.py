@@ -166,8 +166,6 @@ class Actor:
 
 def _far(path: Path, lines: Sequence[Line], settings: ServeSettings) -> Iterator[Ended]:
     """On a cluster, one actor a replica; a job that its actor dies of twice has failed."""
-    from hackamore.serving.local import BATCH
-
     started = connect(settings.replicas)
     ray, data = (require(module, "ray", "the ray engine") for module in ("ray", "ray.data"))
     try:
@@ -180,7 +178,7 @@ def _far(path: Path, lines: Sequence[Line], settings: ServeSettings) -> Iterator
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_errored_blocks = -1  # they are told as failed jobs, and the others go on
-        together = settings.batch or BATCH.get(share.device, 8)
+        together = settings.together(share.device)
         places = data.from_items(
             [{"place": k} for k in range(len(lines))], override_num_blocks=-(-len(lines) // together)
         )

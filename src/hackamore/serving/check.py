@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hackamore.controls.spec import ControlSpec
+from hackamore.core.effort import fast_of
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.core.image import Size, resize
 from hackamore.serving.pictures import read_picture
@@ -86,6 +87,7 @@ def keywords(request: Request, base: Any, limits: Limits) -> dict[str, Any]:
         "steps": request.steps,
         "guidance": request.guidance,
         "scheduler": request.scheduler,
+        "fast": request.fast,
         "strength": request.strength,
         **pictures,
     }
@@ -95,9 +97,13 @@ def _filled(request: Request, base_name: str, base: Any) -> Request:
     told: dict[str, Any] = {"base": base_name}
     if request.seed is None:
         told["seed"] = secrets.randbelow(MOST_SEED)
-    for name in ("size", "guidance", "scheduler"):
+    for name in ("size", "guidance"):
         if base is not None and getattr(request, name) is None:
             told[name] = getattr(base, name)
+    if base is not None and request.scheduler is None:
+        from hackamore.generate.plan import usual_scheduler
+
+        told["scheduler"] = usual_scheduler(base, fast_of(request.fast))
     return request.model_copy(update=told)
 
 

@@ -19,8 +19,6 @@ from hackamore.serving.shelf import Holding, NoRoom
 from hackamore.serving.worker import Outcome, Stopped, Told
 
 LOG = logging.getLogger(__name__)
-BATCH = {"cpu": 4}
-"""Pictures that are sampled together, by kind of device; 8 elsewhere. Measured by benchmarks/serving_batch.py."""
 ALONE = ("reference", "ip-adapter")
 """Kinds whose controls act inside the base, so that nothing can share their batch."""
 
@@ -64,7 +62,7 @@ class LocalWorker:
         import torch
 
         self.name, self.device = name, device
-        self.batch = settings.batch or BATCH.get(device.partition(":")[0], 8)
+        self.batch = settings.together(device)
         self._models, self._settings = models, settings
         others = sum(one.startswith("cpu") for one in settings.devices) if device.startswith("cpu") else 1
         self._threads = max(1, torch.get_num_threads() // max(1, others))
@@ -86,7 +84,7 @@ class LocalWorker:
         if any(one.kind in ALONE for one in known) or any(hasattr(one, "attach") for one in loaded):
             return None
         begun = None if request.init is None else (request.mask is not None, request.strength)
-        return base, request.size, request.steps, request.scheduler, begun
+        return base, request.size, request.steps, request.scheduler, request.fast, begun
 
     def work(self, requests: Sequence[Request], told: Told, wanted: Callable[[int], bool]) -> list[Outcome]:
         """An outcome for each request, in order; see :class:`hackamore.serving.worker.Worker`."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hackamore.backends.choose import choose
 from hackamore.core.errors import WorkFailed
 from hackamore.serving.check import check_request
 from hackamore.serving.offers import Catalogue, Known, is_there
@@ -39,7 +40,9 @@ class Models:
         known, place = self.known.base(name), self._place(device)
 
         def load() -> Any:
-            return load_base(_path(known), device=place, dtype=self.settings.dtype, backend="torch")
+            base = load_base(_path(known), device=place, dtype=self.settings.dtype, backend="torch")
+            base.backend = choose("auto" if self.settings.compiles else "torch", base.device, base.dtype, often=True)
+            return base
 
         return self.shelf.get(("base", known.name, place), known.name, load, holding=held)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from hackamore.core.effort import LEVELS, STEPS, usual_steps
 from hackamore.core.section import Section
 
 LONGEST_PROMPT = 8_000
@@ -62,9 +63,12 @@ class Request(Section):
     seed: int | None = Field(None, ge=0, lt=2**62, description="drawn by the server where none is told")
     num: int = Field(1, ge=1)
     size: tuple[int, int] | None = Field(None, description="width and height")
-    steps: int = Field(20, ge=1)
+    steps: int = Field(STEPS, ge=1, description="by default 20, or those of the fast level")
     guidance: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
     scheduler: Name | None = None
+    fast: Literal[1, 2, 3] | None = Field(
+        None, description="a level of the fast mode, which spares work; it has steps and a scheduler of its own"
+    )
     init: Encoded | None = Field(None, description="the picture to begin from; base64")
     strength: float | None = Field(None, gt=0, le=1)
     mask: Encoded | None = Field(None, description="white where the start picture is painted anew; base64")
@@ -75,3 +79,11 @@ class Request(Section):
     priority: Priority = "normal"
     live: Name | None = None
     deadline: float | None = Field(None, gt=0, le=86_400)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paced(cls, told: Any) -> Any:
+        """A fast level has steps of its own."""
+        if isinstance(told, dict) and "steps" not in told and (level := LEVELS.get(told.get("fast", 0))) is not None:
+            return told | {"steps": usual_steps(level)}
+        return told

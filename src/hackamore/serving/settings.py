@@ -45,7 +45,9 @@ class ServeSettings(Section):
     devices: tuple[str, ...] = Field((), description="one worker each; by default the best one")
     dtype: str | None = None
     batch: int | None = Field(
-        None, gt=0, description="pictures that are sampled together; by default 4 on a CPU, else 8"
+        None,
+        gt=0,
+        description="pictures sampled together; by default 8, on a CPU 4, or 1 where its graphs are compiled",
     )
     memory_mib: int | None = Field(None, gt=0, description="of bases and controls; the least used are let go beyond it")
     keep_hours: float = Field(72, gt=0, description="results are kept so long")
@@ -55,3 +57,16 @@ class ServeSettings(Section):
     canvas: bool = True
     engine: Literal["local", "ray"] = "local"
     replicas: int = Field(1, gt=0, description="of the ray engine")
+
+    @property
+    def compiles(self) -> bool:
+        """Whether OpenVINO is there for a worker on the CPU: one that is alone, since a graph serves one at a time."""
+        from hackamore.backends.choose import is_usable
+
+        return is_usable() and sum(one.startswith("cpu") for one in self.devices) < 2 and self.dtype in (None, "fp32")
+
+    def together(self, device: str) -> int:
+        """Pictures that are sampled together on ``device``, as benchmarks/serving_batch.py measured them."""
+        if self.batch is not None:
+            return self.batch
+        return 8 if not device.startswith("cpu") else 1 if self.compiles else 4
