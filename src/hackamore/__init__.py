@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hackamore.controls.branch import new_control as new_control
     from hackamore.controls.catalog import load_control as load_control
     from hackamore.controls.unit import Unit as Unit
+    from hackamore.core.effort import Fast as Fast
     from hackamore.core.errors import HackamoreError as HackamoreError
     from hackamore.core.image import load_picture as load_picture
     from hackamore.core.recipe import Recipe as Recipe
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from hackamore.worlds import render as render_world  # noqa: F401
 
 _HOMES = {
+    "Fast": "core.effort",
     "HackamoreError": "core.errors",
     "Judge": "evaluation.verify",
     "Recipe": "core.recipe",

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -67,6 +68,7 @@ class OpenVINO:
         self.name = f"openvino {version('openvino').split('-')[0]}" + ("" if precision == "f32" else f" {precision}")
         self._lock = threading.RLock()
         self._graphs: WeakKeyDictionary[nn.Module, dict[tuple[object, int], Graph]] = WeakKeyDictionary()
+        self._watches: WeakKeyDictionary[nn.Module, Watch] = WeakKeyDictionary()
         self._hashes: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
     @cached_property
@@ -109,8 +111,8 @@ class OpenVINO:
         if network.training or any(tensor.dtype not in TYPES for tensor in tensors):
             return function(*arguments)
         form = (function.__name__, form_of(arguments), torch.get_num_threads())
-        key = (form, _changes(network))
         with self._lock:
+            key = (form, self._changes(network))
             graphs = self._graphs.setdefault(network, {})
             if key not in graphs:
                 for old in [one for one in graphs if one[1] != key[1]]:
@@ -137,6 +139,12 @@ class OpenVINO:
         _keep(file, compiled.export_model())
         return Graph(compiled)
 
+    def _changes(self, network: nn.Module) -> int:
+        """Another number once anything of the network is another."""
+        if network not in self._watches:
+            self._watches[network] = Watch(network)
+        return self._watches[network]()
+
     def _name(self, network: nn.Module, form: object) -> str:
         machine = self._core.get_property("CPU", "FULL_DEVICE_NAME")
         versions = torch.__version__, version("diffusers"), _sources()
@@ -145,7 +153,7 @@ class OpenVINO:
 
     def _sha256(self, network: nn.Module) -> str:
         """Of all weights, and of what else is set on the modules; read once, until a weight changes."""
-        changes = _changes(network)
+        changes = self._changes(network)
         if network not in self._hashes or self._hashes[network][0] != changes:
             digest = hashlib.sha256()
             for name, module in network.named_modules():
@@ -246,10 +254,33 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _changes(network: nn.Module) -> int:
-    """Another number once a weight was changed in place, exchanged or moved."""
-    weights = [*network.parameters(), *network.buffers()]
-    return hash(tuple((one.data_ptr(), 0 if one.is_inference() else one._version) for one in weights))
+class Watch:
+    """Tells in a tenth of a millisecond whether anything of a network was changed, exchanged or moved."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._root = weakref.ref(network)
+        self._tables: list[dict[str, Any]] = []
+        self._seen = -1
+
+    def __call__(self) -> int:
+        """Another number once a weight was changed in place, exchanged or moved, or a module exchanged."""
+        found = self._number()
+        if found != self._seen:  # other modules may have come in
+            network = self._root()
+            modules = [] if network is None else list(network.modules())
+            self._tables = [t for one in modules for t in (one._modules, one._parameters, one._buffers) if t]
+            self._seen = self._number()
+        return self._seen
+
+    def _number(self) -> int:
+        told: list[Any] = []
+        for table in self._tables:
+            for one in table.values():
+                if isinstance(one, Tensor):
+                    told += (one.data_ptr(), 0 if one.is_inference() else one._version)
+                else:
+                    told.append(id(one))
+        return hash(tuple(told))
 
 
 def _keep(file: Path, stream: BytesIO) -> None:

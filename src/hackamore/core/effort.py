@@ -73,10 +73,11 @@ class Fast(Section):
         )
 
 
+_SPARED = {"scheduler": "dpm++_2m", "control_halves": False, "bf16": True}
 LEVELS = {
-    1: Fast(steps=12, scheduler="dpm++_2m", control_halves=False),
-    2: Fast(steps=10, scheduler="dpm++_2m", control_halves=False, guidance_start=0.1, guidance_end=0.8),
-    3: Fast(steps=8, scheduler="dpm++_2m", control_halves=False, guidance_end=0.7, deep_every=2, bf16=True),
+    1: Fast(steps=10, **_SPARED),
+    2: Fast(steps=8, **_SPARED),
+    3: Fast(steps=8, guidance_start=0.1, guidance_end=0.8, deep_every=2, **_SPARED),
 }
 """The levels of the fast mode, chosen by what they were measured to cost (docs/performance.md)."""
 USUAL_LEVEL = 2

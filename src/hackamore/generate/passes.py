@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hackamore.bases.base import Base, Text
+from hackamore.backends.backend import EAGER
+from hackamore.bases.base import Text
 from hackamore.controls.compose import Composition
 from hackamore.controls.place import cropped, is_spatial
 from hackamore.controls.unit import Unit
@@ -116,7 +117,7 @@ class Run:
         assert self.plan.upscale is not None
         if self.plan.upscale.through == "latents":
             return enlarge(latents, *self.shape[1:])
-        pictures = [resize(decoded(self.base, one[None]), self.this.size, "stretch") for one in latents]
+        pictures = [resize(decoded(self.plan, one[None]), self.this.size, "stretch") for one in latents]
         return torch.cat([self.base.encode(to_hint(picture) * 2 - 1) for picture in pictures])
 
 
@@ -125,6 +126,10 @@ def rows_of(value: Tensor, pictures: slice) -> Tensor:
     return value if len(value) == 1 else value[pictures]
 
 
-def decoded(base: Base, latents: Tensor) -> Picture:
-    """The picture of latents 1×C×h×w."""
-    return from_hint(base.decode(latents).float() / 2 + 0.5)[0]
+def decoded(plan: Plan, latents: Tensor) -> Picture:
+    """The picture of latents 1×C×h×w; what is decoded in parts, PyTorch decodes."""
+    base: Any = plan.base
+    parts = getattr(base.vae, "use_tiling", False) or getattr(base.vae, "use_slicing", False)
+    backend = EAGER if parts else plan.backend
+    seen: Tensor = backend.run(base.vae, base.decode, latents)
+    return from_hint(seen.float() / 2 + 0.5)[0]

@@ -68,6 +68,7 @@ class Plan:
     notices: tuple[str, ...]
     fast: Fast | None = None
     backend: Backend = EAGER
+    """What runs the networks: denoiser, controls and the autoencoder's decoder."""
 
     def effort(self, step: Step) -> Effort:
         """What is computed at a step."""

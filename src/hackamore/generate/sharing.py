@@ -199,7 +199,7 @@ def _denoiser(shares: Sequence[Share], number: int) -> Denoise:
 
 def _pixels(plan: Plan, latents: Tensor, k: int) -> Picture:
     """The finished picture: what a mask keeps is the start picture, to the pixel."""
-    last, made = plan.passes[-1], decoded(plan.base, latents)
+    last, made = plan.passes[-1], decoded(plan, latents)
     if last.mask is None or last.init is None:
         return made
     part = slice(k, k + 1)
