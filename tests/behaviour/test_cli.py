@@ -249,3 +249,11 @@ def _busy(pid: int) -> bool:
     """Whether the process has used fifteen seconds of CPU: it is past its imports then, and sampling."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > 15
+
+
+def test_the_command_begins_without_what_is_heavy():
+    code = (
+        "import sys, hackamore.cli.main; print([m for m in ('torch', 'numpy', 'pydantic', 'PIL') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.strip() == "[]"

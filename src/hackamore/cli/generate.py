@@ -13,7 +13,6 @@ from hackamore.cli.batch import count_of, each_of
 from hackamore.cli.options import free_paths, make_folders, parse_control, parse_size
 from hackamore.cli.show import note, progress_bar
 from hackamore.cli.units import Units, annotator_parameters
-from hackamore.core.effort import usual_steps
 from hackamore.core.errors import HackamoreError, WorkFailed
 
 UNIT_PICTURES = {"units": {"__all__": {"hint", "mask", "hidden"}}}
@@ -129,6 +128,7 @@ def run(
     controls = Units(specs, base)
 
     from hackamore.bases.catalog import load_base
+    from hackamore.core.effort import usual_steps
     from hackamore.generate import check
     from hackamore.generate.plan import check_numbers, multiple_of
     from hackamore.sampling.start import check_strength

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hackamore.core.effort import USUAL_LEVEL, Fast, fast_of
 from hackamore.core.errors import HackamoreError
+
+if TYPE_CHECKING:
+    from hackamore.core.effort import Fast
 
 LARGEST_LORA = 10.0
 
@@ -116,6 +118,8 @@ def parse_upscale(text: str | None, strength: float | None, steps: int | None, t
 
 def parse_fast(fast: bool | None, level: int | None) -> Fast | None:
     """``--fast/--exact`` and ``--fast-level`` → the policies of the fast mode; None computes all."""
+    from hackamore.core.effort import USUAL_LEVEL, fast_of
+
     if fast is False and level is not None:
         raise HackamoreError("--exact and --fast-level together", expected="one of them")
     return fast_of(level if level is not None else USUAL_LEVEL if fast else None)

@@ -86,9 +86,9 @@ def _run(asked: Sequence[Call], t: Tensor, backend: Backend) -> list[Residuals]:
     x = first.x if alone else torch.cat([call.x for call in asked])
     text = first.text if alone else Text.cat([call.text for call in asked])
     prepared = [_cat([call.prepared[k] for call in asked]) for k in range(len(first.prepared))]
-    if len(prepared) > 1:
-        made = first.control.joined(x, t, text, prepared, first.strengths)  # OpenVINO 2026.4 dies of such graphs
-    elif getattr(first.control, "steady", False):
+    if len(prepared) > 1:  # several hints of a union, made one outside the graph: their strengths are numbers
+        prepared = [first.control.joined(prepared, first.strengths)]
+    if getattr(first.control, "steady", False):
         made = first.control.residuals(x, t, text, prepared[0])
     else:
         made = backend.run(first.control, first.control.residuals, x, t, text, prepared[0])

@@ -149,18 +149,31 @@ class Union(nn.Module):
         return {"type": numbers, "features": features, "token": token}
 
     def residuals(self, x: Tensor, t: Tensor, text: Text, prepared: dict[str, Tensor]) -> Residuals:
-        """Run the copy on the noisy latents and one hint."""
-        return self._run(x, t, text, [prepared], [1.0])
+        """Run the copy on the noisy latents and one hint, or several as :meth:`joined` gave them."""
+        heard = prepared if "added" in prepared else self.joined([prepared], [1.0])
+        if heard["added"].shape[-2:] != x.shape[-2:]:
+            raise HackamoreError(
+                "the hint and the picture differ in size",
+                received=f"a hint of {heard['added'].shape[-1] * 8}×{heard['added'].shape[-2] * 8}",
+                expected=f"{x.shape[-1] * 8}×{x.shape[-2] * 8}",
+            )
+        trunk, text = self.branch.trunk, text.to(self.dtype)
+        skips, mid = run_encoder(trunk, x.to(self.dtype), t, text, heard["added"], heard["told"])
+        return self.branch.spoken(skips, mid).to(x.dtype)
 
-    def joined(
-        self, x: Tensor, t: Tensor, text: Text, prepared: Sequence[dict[str, Tensor]], strengths: Sequence[float]
-    ) -> Residuals:
-        """Run the copy once on several hints: each one's features, token and shift are times its strength.
+    def joined(self, prepared: Sequence[dict[str, Tensor]], strengths: Sequence[float]) -> dict[str, Tensor]:
+        """Several hints as one: each one's features, token and shift are times its strength.
 
         What leaves the zero convolutions then is not scaled again (diffusers' ``ControlNetUnionModel``). So two hints
         of which one has strength 0 are not the same as the other alone: that one is scaled as it leaves.
         """
-        return self._run(x, t, text, prepared, strengths)
+        features = prepared[0]["features"]
+        added, present = torch.zeros_like(features), features.new_zeros(len(features), len(self.types))
+        for hint, strength in zip(prepared, strengths, strict=True):
+            shift = self.fuser.shift(hint["token"] * strength)
+            added = added + (hint["features"] * strength + shift * strength)
+            present = present.scatter(1, hint["type"].expand(len(present))[:, None], 1.0)
+        return {"added": added, "told": self.fuser.control_add_embedding(present, self.branch.trunk.config)}
 
     def forward(self, x: Tensor, t: Tensor, text: Text, hint: Tensor, kind: Any = None) -> Residuals:
         """Both in one, for training; ``kind``: the type of every hint, or a number for each row."""
@@ -177,25 +190,6 @@ class Union(nn.Module):
     def number(self, kind: str | int | None) -> int:
         """The number of the type called ``kind`` (see :func:`hackamore.controls.union_types.type_named`)."""
         return type_named(kind, self.types, self.name)
-
-    def _run(
-        self, x: Tensor, t: Tensor, text: Text, prepared: Sequence[dict[str, Tensor]], strengths: Sequence[float]
-    ) -> Residuals:
-        added, present = None, x.new_zeros(len(x), len(self.types))
-        for hint, strength in zip(prepared, strengths, strict=True):
-            shift = self.fuser.shift(hint["token"] * strength)
-            said = hint["features"] * strength + shift * strength
-            added = said if added is None else added + said
-            present = present.scatter(1, hint["type"].expand(len(x))[:, None], 1.0)
-        told = self.fuser.control_add_embedding(present, self.branch.trunk.config)
-        if added is None or added.shape[-2:] != x.shape[-2:]:
-            raise HackamoreError(
-                "the hint and the picture differ in size",
-                received=None if added is None else f"a hint of {added.shape[-1] * 8}×{added.shape[-2] * 8}",
-                expected=f"{x.shape[-1] * 8}×{x.shape[-2] * 8}",
-            )
-        skips, mid = run_encoder(self.branch.trunk, x.to(self.dtype), t, text.to(self.dtype), added, told)
-        return self.branch.spoken(skips, mid).to(x.dtype)
 
 
 def fuser_for(branch: Branch, types: int) -> Fuser:
