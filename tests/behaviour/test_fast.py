@@ -135,6 +135,13 @@ def test_controls_may_end_early(counted):
     assert torch.equal(ended, latents(base, [control.unit(HINT, end=0.5)]))
 
 
+def test_controls_inside_the_base_end_early_too(sd1):
+    inside = randomise(new_xs(sd1, "canny", size_ratio=0.5))
+    ended = latents(sd1, [inside.unit(HINT)], fast=Fast(control_end=0.5))
+    assert torch.equal(ended, latents(sd1, [inside.unit(HINT, end=0.5)]))
+    assert not torch.equal(ended, latents(sd1, [inside.unit(HINT)]))
+
+
 def test_deep_features_are_kept_between(counted):
     base, control, rows = counted
     made = latents(base, [control.unit(HINT)], fast=Fast(deep_every=3))

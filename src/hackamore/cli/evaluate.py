@@ -28,9 +28,12 @@ def run(
     scale: Annotated[list[float] | None, typer.Option(help="Scale of the control; repeatable. 1 when absent.")] = None,
     off: Annotated[bool, typer.Option(help="Also make the pictures without the control.")] = True,
     best_of: Annotated[int, typer.Option(help="Also try so many seeds and keep the best; 1 does not.")] = 1,
-    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
+    steps: Annotated[
+        int | None, typer.Option(help="Sampling steps; 20 when absent, or those of the fast level.")
+    ] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; the base's own when absent.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Scheduler; the base's own when absent.")] = None,
+    fast_level: Annotated[int | None, typer.Option(help="A level of the fast mode, 1 to 3; exact when absent.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first picture; picture k has seed + k.")] = 0,
     batch: Annotated[int, typer.Option(help="Pictures sampled at once.")] = 16,
     clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP model: adds the CLIP score.")] = None,
@@ -46,11 +49,14 @@ def run(
     specs = [parse_asked(text) for text in control or []]
 
     from hackamore.bases.catalog import load_base
+    from hackamore.core.effort import fast_of, usual_steps
     from hackamore.data.evaluation import open_source
     from hackamore.evaluation.cells import Sampling
     from hackamore.evaluation.evaluate import REPORT, evaluate
     from hackamore.evaluation.plan import Request
+    from hackamore.generate.plan import usual_scheduler
 
+    fast_of(fast_level)
     specs = specs or own_controls(base)
     for spec in specs:
         check_asked(spec, base)
@@ -59,12 +65,14 @@ def run(
     source = open_source(data, count, [spec["kind"] for spec in specs])
     loaded = load_base(base, device=device, dtype=dtype)
     asked = [load_asked(spec, base, loaded) for spec in specs]
+    level = fast_of(fast_level)
     how = Sampling(
-        steps=steps,
+        steps=usual_steps(level) if steps is None else steps,
         guidance=loaded.guidance if guidance is None else guidance,
-        scheduler=scheduler or loaded.scheduler,
+        scheduler=scheduler or usual_scheduler(loaded, level),
         seed=seed,
         batch=batch,
+        fast=fast_level,
     )
     with stages() as show:
         try:

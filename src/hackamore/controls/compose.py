@@ -120,12 +120,12 @@ class Composition:
             groups.setdefault(key, []).append((number, strength))
         return list(groups.values())
 
-    def tell_voices(self, x: Tensor, index: int, total: int, pictures: slice) -> None:
-        """Tell each attached control what it says at this step."""
+    def tell_voices(self, x: Tensor, index: int, total: int, pictures: slice, *, silent: bool = False) -> None:
+        """Tell each attached control what it says at this step; ``silent``: nothing."""
         for number, (unit, voice) in enumerate(zip(self.units, self.voices, strict=True)):
             if voice is None:
                 continue
-            voice.strength = unit.strength_at(index, total)
+            voice.strength = 0.0 if silent else unit.strength_at(index, total)
             if voice.strength == 0:
                 continue
             voice.prepared = self._prepared(number, pictures, len(x))
@@ -189,7 +189,7 @@ def predict_together(parts: Sequence[Part], t: Tensor, index: int, total: int, e
     for part in parts:
         own = [(call, said) for one, call, said in told if one is part]
         residuals.append(part.composition.sum([c for c, _ in own], [s for _, s in own], part.x, part.pictures))
-        part.composition.tell_voices(part.x, index, total, part.pictures)
+        part.composition.tell_voices(part.x, index, total, part.pictures, silent=effort.controls == "none")
     return _predicted(parts, t, index, residuals, effort)
 
 

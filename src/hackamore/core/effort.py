@@ -41,11 +41,12 @@ class Fast(Section):
     ``steps`` and ``scheduler``: what a generation takes that is told neither.
     ``guidance_start``, ``guidance_end``: guidance at steps i of N with start ≤ i/N < end; at others the prompt alone
     (Kynkäänniemi et al. 2024, §3). ``control_every``: controls run at every k-th step; between, what they said is
-    carried on. ``control_end``: all controls end at that share of the steps. ``control_halves``: False runs controls on
-    the prompt's half of guidance alone and adds what they say to both. ``deep_every``: the whole base at every k-th
-    step; between, only the last ``deep_layers`` layers of its decoder (as many as its first level has at most), on top
-    of deep features that are carried on (Ma et al. 2023, §3.2). ``carry``: how, along the "line" through the last two,
-    or unchanged ("hold"). ``bf16``: networks compute in it, where the backend can.
+    carried on; those inside the base run at all steps. ``control_end``: all controls end at that share of the steps.
+    ``control_halves``: False runs controls on the prompt's half of guidance alone and adds what they say to both.
+    ``deep_every``: the whole base, and the controls, at every k-th step; between, only the last ``deep_layers`` layers
+    of its decoder (as many as its first level has at most), on top of deep features that are carried on (Ma et al.
+    2023, §3.2). ``carry``: how, along the "line" through the last two, or unchanged ("hold"). ``bf16``: networks
+    compute in it, where the backend can.
     """
 
     steps: int | None = Field(None, ge=1, le=1000)

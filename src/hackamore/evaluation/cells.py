@@ -26,6 +26,7 @@ class Sampling:
     scheduler: str
     seed: int
     batch: int
+    fast: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,5 +107,6 @@ def _sample(base: Any, cell: Cell, part: range, how: Sampling) -> list[Any]:
         guidance=how.guidance,
         scheduler=how.scheduler,
         batch=how.batch,
+        fast=how.fast,
     )
     return made.images

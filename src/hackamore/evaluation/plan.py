@@ -62,7 +62,7 @@ def check_sampling(base: Any, how: Sampling) -> None:
         raise HackamoreError("the batch is out of range", received=how.batch, expected=f"1 to {MOST_BATCH}")
     if not 0 <= how.seed < LARGEST_SEED:
         raise HackamoreError("the seed is out of range", received=how.seed, expected="0 to 2^62")
-    check(base, [""], steps=how.steps, guidance=how.guidance, scheduler=how.scheduler)
+    check(base, [""], steps=how.steps, guidance=how.guidance, scheduler=how.scheduler, fast=how.fast)
 
 
 def labels(asked: Sequence[Asked]) -> list[str]:
@@ -102,6 +102,7 @@ def settings(base: Any, asked: Sequence[Asked], source: Source, request: Request
         "scheduler": how.scheduler,
         "seed": how.seed,
         "batch": how.batch,
+        "fast": how.fast,
         "dtype": here.dtype,
         "device": here.backend,
         "threads": here.threads,
