@@ -87,6 +87,7 @@ def test_models_are_listed_as_openai_has_them_and_loaded_by_name(client: TestCli
 def test_the_info_tells_a_page_all_that_it_needs(client: TestClient):
     client.post("/v1/models/meadow/load")
     info = client.get("/v1/info").json()
+    assert info["fast"]["2"] == {"steps": 8, "scheduler": "dpm++_2m"}
     (base,) = info["bases"]
     assert (base["name"], base["size"], base["guidance"]) == ("meadow", [128, 128], 3.0)
     assert "dpm++_2m" in base["schedulers"]

@@ -117,6 +117,27 @@ def test_an_error_stands_in_words_below_the_button_that_caused_it(sketch):
     sketch.fill("#hm-prompt", "hills")
 
 
+def test_a_speed_brings_steps_and_a_scheduler_and_goes_with_the_request(sketch):
+    sketch.evaluate("hackamore.settings.restore({prompt: 'hills', steps: 20, num: 1, seed: 1})")
+    sketch.evaluate("document.querySelector('#hm-speed').closest('details').open = true")
+    told = sketch.evaluate("hackamore.settings.request()")
+    assert (told["steps"], told.get("fast")) == (20, None)
+    sketch.select_option("#hm-speed", "3")
+    told = sketch.evaluate("hackamore.settings.request()")
+    assert (told["steps"], told["scheduler"], told["fast"]) == (8, "dpm++_2m", 3)
+    sketch.click("#hm-generate")
+    picture = sketch.get_by_role("button", name="Picture 1", exact=True).first
+    expect(picture).to_be_visible()
+    sketch.select_option("#hm-speed", "0")
+    told = sketch.evaluate("hackamore.settings.request()")
+    assert (told["steps"], told["scheduler"], told.get("fast")) == (20, "ddim", None)
+    sketch.evaluate("hackamore.settings.restore({prompt: 'hills', steps: 5, fast: 2, num: 1, seed: 1})")
+    told = sketch.evaluate("hackamore.settings.request()")
+    assert (told["steps"], told["fast"]) == (5, 2)
+    sketch.select_option("#hm-speed", "0")
+    sketch.evaluate("document.querySelector('#hm-speed').closest('details').open = false")
+
+
 def test_a_server_that_is_gone_is_told_of_in_words(sketch):
     sketch.context.set_offline(True)
     sketch.click("#hm-generate")

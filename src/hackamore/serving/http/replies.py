@@ -146,6 +146,13 @@ class PoseInfo(BaseModel):
     mirrored: list[int]
 
 
+class FastInfo(BaseModel):
+    """What a level of the fast mode takes where a request tells neither."""
+
+    steps: int | None
+    scheduler: str | None
+
+
 class Info(BaseModel):
     """What a page or a program needs to know about the server."""
 
@@ -157,6 +164,7 @@ class Info(BaseModel):
     palettes: dict[str, list[Swatch]]
     pose: PoseInfo
     modes: list[str]
+    fast: dict[int, FastInfo] = Field(description="levels of the fast mode")
     resizes: list[str]
     devices: list[str]
     memory: dict[str, Any]

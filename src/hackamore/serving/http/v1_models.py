@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from fastapi import APIRouter, Path
 
 from hackamore.core import skeleton
+from hackamore.core.effort import LEVELS
 from hackamore.core.errors import HackamoreError, WorkFailed
 from hackamore.core.image import ResizeMode
 from hackamore.core.palette import PALETTES, WORLDS, Palette
@@ -17,6 +18,7 @@ from hackamore.serving.http.errors import Refused
 from hackamore.serving.http.replies import (
     BaseInfo,
     ControlInfo,
+    FastInfo,
     Info,
     Limb,
     ModelList,
@@ -94,6 +96,7 @@ def make_info(engine: Engine, models: Models, settings: ServeSettings) -> Info:
         palettes={name: _swatches(palette) for name, palette in PALETTES.items()},
         pose=_pose(),
         modes=list(get_args(UnitRequest.model_fields["mode"].annotation)),
+        fast={level: FastInfo(steps=one.steps, scheduler=one.scheduler) for level, one in LEVELS.items()},
         resizes=list(get_args(ResizeMode)),
         devices=sorted(engine.workers()),
         memory=models.memory(),

@@ -18,7 +18,7 @@ export function createRequests(app) {
     const made = { ...(await app.settings.request()), base: base().name, controls: await controls(tab) };
     if (kind === "full") return { ...made, priority: "normal", verify: true, preview: 2 };
     const live = { ...made, num: 1, priority: "live", live: `${app.word}-${tab.name}`, verify: true };
-    return kind === "live" ? live : { ...live, steps: Math.min(made.steps, PREVIEW_STEPS), guidance: PREVIEW_GUIDANCE };
+    return kind === "live" ? live : { ...live, steps: Math.min(made.steps, PREVIEW_STEPS), guidance: PREVIEW_GUIDANCE, fast: made.fast ?? 1 };
   }
 
   async function submit(tab, kind = "full", options = {}) {

@@ -111,7 +111,7 @@ export function createRuns(app, picture, { known, place, store }) {
     const made = await app.request(app.tab, "preview");
     if (made.steps * 2 > asked.steps) return null;
     const controls = asked.controls.filter((one) => !silent(one, made.steps));
-    return { ...asked, steps: made.steps, guidance: made.guidance, controls };
+    return { ...asked, steps: made.steps, guidance: made.guidance, fast: made.fast, controls };
   }
 
   async function send(run, wanted) {

@@ -32,17 +32,19 @@ export async function create(app) {
   const chosen = selectField({ id: "hm-base", label: t("settings.base") });
   const size = selectField({ id: "hm-size", label: t("settings.size") });
   const scheduler = selectField({ id: "hm-scheduler", label: t("settings.scheduler") });
+  const speed = selectField({ id: "hm-speed", label: t("settings.speed") });
   const trouble = h("p", { hidden: true });
   const chips = await createChips(app, prompt, changed);
   const vary = h("button", { class: "hm-button", type: "button", id: "hm-vary", title: `${t("action.vary")} (V)`, onclick: another }, icon("dice"), t("action.vary"));
   const run = createRun(app);
 
   chosen.fill(bases.map((one) => [one.name, one.title ?? one.name]), base.name);
+  speed.fill([0, ...Object.keys(info.fast ?? {})].map((level) => [String(level), t(`settings.speed.${level}`)]), String(kept.fast ?? 0));
   fillBase(kept);
   strength.element.hidden = true;
 
   const more = h("details", { class: "hm-more" }, h("summary", {}, t("settings.more")),
-    field(t("settings.negative"), negative), chosen.element, trouble, size.element, steps.element, guidance.element, scheduler.element);
+    field(t("settings.negative"), negative), chosen.element, trouble, size.element, steps.element, guidance.element, scheduler.element, speed.element);
   const element = h("section", { class: "hm-card hm-settings", "aria-label": t("label.settings") },
     field(t("settings.prompt"), prompt), chips.element,
     h("div", { class: "hm-row" }, seed.element, vary), num.element, init.element, strength.element, more, run.element);
@@ -56,6 +58,7 @@ export async function create(app) {
     changed();
   });
   chosen.input.addEventListener("change", choose);
+  speed.input.addEventListener("change", pace);
   init.input.addEventListener("change", begin);
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, textarea, select, [contenteditable], dialog");
@@ -105,6 +108,18 @@ export async function create(app) {
     guidance.set(from.guidance ?? base.guidance);
   }
 
+  function level() {
+    return Number(speed.input.value) || null;
+  }
+
+  // A level brings steps and a scheduler of its own; both can be changed again.
+  function pace() {
+    const { steps: few, scheduler: quick } = info.fast?.[level()] ?? base;
+    steps.set(few ?? base.steps);
+    scheduler.input.value = (base.schedulers ?? []).includes(quick) ? quick : base.scheduler;
+    changed();
+  }
+
   const sizeNow = () => size.input.value.split("×").map(Number);
 
   // The picture that stands beside the painting now becomes the one to begin from, and stays it.
@@ -125,7 +140,7 @@ export async function create(app) {
   function state() {
     return {
       base: base.name, prompt: prompt.value, negative: negative.value, seed: seed.value(), steps: steps.value(), guidance: guidance.value(),
-      num: num.value(), strength: strength.value(), size: size.input.value, scheduler: scheduler.input.value, start: Boolean(start),
+      num: num.value(), strength: strength.value(), size: size.input.value, scheduler: scheduler.input.value, fast: level(), start: Boolean(start),
     };
   }
 
@@ -142,7 +157,7 @@ export async function create(app) {
     return {
       prompt: prompt.value, negative: negative.value, seed: seed.value(), num: num.value(), size: sizeNow(), steps: steps.value(),
       guidance: guidance.value(), ...(scheduler.input.value && { scheduler: scheduler.input.value }),
-      ...(start && { init: start, strength: strength.value() }),
+      ...(level() && { fast: level() }), ...(start && { init: start, strength: strength.value() }),
     };
   }
 
@@ -156,6 +171,7 @@ export async function create(app) {
     prompt.value = asked.prompt ?? "";
     negative.value = asked.negative ?? "";
     fillBase({ size: asked.size?.join("×"), scheduler: asked.scheduler, steps: asked.steps, guidance: asked.guidance });
+    speed.input.value = String(asked.fast ?? 0);
     if (asked.seed !== null && asked.seed !== undefined) seed.set(asked.seed);
     num.set(asked.num ?? 1);
     start = asked.init ? (asked.init.startsWith("data:") ? asked.init : `data:image/png;base64,${asked.init}`) : null;

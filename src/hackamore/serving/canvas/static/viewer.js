@@ -98,7 +98,7 @@ export function openViewer(app, job, index, { choose, removed }) {
     return list([
       [t("settings.base"), asked.base], [t("settings.seed"), picture.seed], [t("settings.size"), `${picture.width} × ${picture.height}`],
       [t("settings.steps"), asked.steps], [t("settings.guidance"), asked.guidance], [t("settings.scheduler"), asked.scheduler],
-      [t("settings.strength"), asked.strength], [t("settings.negative"), asked.negative],
+      [t("settings.speed"), t(`settings.speed.${asked.fast ?? 0}`)], [t("settings.strength"), asked.strength], [t("settings.negative"), asked.negative],
     ]);
   }
 
