@@ -344,7 +344,7 @@ def main() -> None:
         known = {"generation": generation, "share": share, "scale": scale, "start": start, "roofline": roofline}
         for stage in told.stages:
             if stage == "page":
-                page(told, held)
+                page(told, read(told.out))
             elif stage in ("generation", "share", "scale") or stage not in held or len(told.stages) < len(STAGES):
                 known[stage](told, held)
 
