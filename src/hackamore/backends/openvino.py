@@ -37,10 +37,10 @@ MOST_KEPT = 16 << 30
 
 
 class Graph:
-    """A compiled graph. Calls from several threads wait for each other."""
+    """A compiled graph. Calls from several threads wait for each other. ``kept``: what its weights are read from."""
 
-    def __init__(self, compiled: Any) -> None:
-        self._compiled, self._request = compiled, compiled.create_infer_request()
+    def __init__(self, compiled: Any, kept: Any = None) -> None:
+        self._compiled, self._request, self._kept = compiled, compiled.create_infer_request(), kept
         self._names = [_ours(output.get_names()) for output in compiled.outputs]
         self._lock = threading.Lock()
 
@@ -131,10 +131,11 @@ class OpenVINO:
             return Graph(_compiled(self._core, network, function, arguments, told))
         file = self.folder / f"{self._name(network, form)}.graph"
         try:
-            found = self._core.import_model(BytesIO(file.read_bytes()), "CPU", told)
+            kept = _mapped(file)
+            found = self._core.import_model(kept, "CPU", told)
             os.utime(file)
-            return Graph(found)
-        except (RuntimeError, OSError):  # not there, damaged, or of another build of it: made anew
+            return Graph(found, kept)
+        except (RuntimeError, OSError, ValueError):  # not there, damaged, or of another build of it: made anew
             compiled = _compiled(self._core, network, function, arguments, told)
         _keep(file, compiled.export_model())
         return Graph(compiled)
@@ -281,6 +282,14 @@ class Watch:
                 else:
                     told.append(id(one))
         return hash(tuple(told))
+
+
+def _mapped(file: Path) -> Any:
+    """A kept graph as the disk has it, read where it is needed instead of copied."""
+    import numpy as np
+    from openvino import Tensor as Mapped
+
+    return Mapped(np.memmap(file, dtype=np.uint8, mode="c"), shared_memory=True)
 
 
 def _keep(file: Path, stream: BytesIO) -> None:
