@@ -30,7 +30,7 @@ from training_figures import number, table
 from hackamore.bench.compare import Side, compare
 from hackamore.bench.job import Job
 from hackamore.bench.peaks import machine, peak_bytes, peak_flops, step_work
-from hackamore.bench.shapes import CONTROL, write_shape
+from hackamore.bench.shapes import CONTROL, USUAL, write_shape
 from hackamore.bench.table import HEAD, reference_row, row, sides
 from hackamore.core.files import written_whole
 
@@ -58,10 +58,10 @@ def jobs(told: argparse.Namespace, shape: str, controls: int) -> Job:
         names = ("meadow/canny", "meadow/seg", "meadow/canny", "meadow/seg")
         return Job(controls=names[:controls], **common)
     folder = write_shape(told.folder / f"{shape}-{told.dtype}", shape, told.dtype)
-    size = (512, 512) if shape == "sd1" else (1024, 1024)
+    size, steps = USUAL[shape]
     return Job(
-        base=str(folder), controls=(str(folder / CONTROL),) * controls, size=size, steps=4, guidance=7.5, family=shape,
-        **common,
+        base=str(folder), controls=(str(folder / CONTROL),) * controls, size=size, steps=steps, guidance=7.5,
+        family=shape, **common,
     )  # fmt: skip
 
 

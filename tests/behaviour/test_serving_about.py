@@ -88,6 +88,8 @@ def test_the_info_tells_a_page_all_that_it_needs(client: TestClient):
     client.post("/v1/models/meadow/load")
     info = client.get("/v1/info").json()
     assert info["fast"]["2"] == {"steps": 8, "scheduler": "dpm++_2m"}
+    for wrong in ([1], {}, "2x", 9):
+        assert client.post("/v1/jobs", json={"prompt": "a lake", "fast": wrong}).status_code in (400, 422)
     (base,) = info["bases"]
     assert (base["name"], base["size"], base["guidance"]) == ("meadow", [128, 128], 3.0)
     assert "dpm++_2m" in base["schedulers"]

@@ -21,6 +21,8 @@ UNETS: dict[str, dict[str, Any]] = {
 """Stable Diffusion 1.5's and XL's U-Nets."""
 ENCODERS = {"sd1": ((768, None),), "sdxl": ((768, None), (1280, 1280))}
 """Width and projection of the text encoders."""
+USUAL = {"meadow": ((128, 128), 20), "sd1": ((512, 512), 4), "sdxl": ((1024, 1024), 4)}
+"""Size and steps by shape."""
 LENGTH = 77
 CONTROL = "control"
 

@@ -10,12 +10,11 @@ from typing import Annotated
 
 import typer
 
+from hackamore.bench.shapes import USUAL
 from hackamore.cli.options import parse_size
 from hackamore.cli.show import note
 from hackamore.core.errors import HackamoreError
 
-USUAL = {"meadow": ((128, 128), 20), "sd1": ((512, 512), 4), "sdxl": ((1024, 1024), 4)}
-"""Size and steps by shape."""
 MOST_CONTROLS, MOST_RUNS = 8, 100
 
 

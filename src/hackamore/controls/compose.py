@@ -165,8 +165,7 @@ class Part:
 
     def remembered(self, call: Call, index: int, effort: Effort) -> Residuals | None:
         """What is carried on instead of running ``call``; None where it must run."""
-        carried = self.memory is not None and effort.controls == "carry"
-        return self.memory.said(call, index) if carried and self.memory is not None else None
+        return None if self.memory is None or effort.controls != "carry" else self.memory.said(call, index)
 
 
 def predict_together(parts: Sequence[Part], t: Tensor, index: int, total: int, effort: Effort = EXACT) -> list[Tensor]:

@@ -79,7 +79,7 @@ class Share:
         self.count = len(self.numbers)
         self.stopped: Cancelled | None = None
         self._told: dict[int, tuple[Text, list[Text | None]]] = {}
-        self._memories: dict[tuple[int, int], Memory | None] = {}
+        self._memories: dict[tuple[int, int], Memory] = {}
 
     def told(self, number: int) -> tuple[Text, list[Text | None]]:
         """The encoded prompts of pass ``number``, and those of units that read their own."""

@@ -84,6 +84,7 @@ class Request(Section):
     @classmethod
     def _paced(cls, told: Any) -> Any:
         """A fast level has steps of its own."""
-        if isinstance(told, dict) and "steps" not in told and (level := LEVELS.get(told.get("fast", 0))) is not None:
-            return told | {"steps": usual_steps(level)}
-        return told
+        if not isinstance(told, dict) or "steps" in told:
+            return told
+        level = told.get("fast")  # of any type still, and checked after this
+        return told | {"steps": usual_steps(LEVELS.get(level))} if isinstance(level, int) else told

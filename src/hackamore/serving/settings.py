@@ -66,7 +66,7 @@ class ServeSettings(Section):
         return is_usable() and sum(one.startswith("cpu") for one in self.devices) < 2 and self.dtype in (None, "fp32")
 
     def together(self, device: str) -> int:
-        """Pictures that are sampled together on ``device``, as benchmarks/serving_batch.py measured them."""
+        """Pictures that are sampled together on ``device``; benchmarks/serving_batch.py found the 4."""
         if self.batch is not None:
             return self.batch
         return 8 if not device.startswith("cpu") else 1 if self.compiles else 4
