@@ -63,7 +63,7 @@ def steps_in(told: argparse.Namespace, form: str) -> int:
     kept = told.work / "steps.json"
     key = f"{form}, {told.minutes:g} minutes, {told.threads} threads, {told.precision}"
     if key not in read(kept):
-        out = told.work / "trial"
+        out = told.work / f"trial-{form}"
         shutil.rmtree(out, ignore_errors=True)
         own = {"run": {"steps": TRIAL, "log_every": 10}, "probe": {"every": 0}}
         path = write(told, form, out, own)

@@ -121,6 +121,19 @@ def test_a_graph_has_the_same_name_in_every_process():
     assert told[0].stdout == told[1].stdout
 
 
+def test_a_signal_is_still_heard_after_backends_came_and_went():
+    code = (
+        "import gc, signal, torch; from hackamore.backends.openvino import OpenVINO;"
+        "heard = []; signal.signal(signal.SIGINT, lambda *_: heard.append(1));"
+        "line = torch.nn.Linear(3, 3).eval(); backends = [OpenVINO(), OpenVINO()];"
+        "[one.run(line, line.forward, torch.zeros(1, 3)) for one in backends];"
+        "backends.pop(0); gc.collect(); backends.pop(); gc.collect();"
+        "signal.raise_signal(signal.SIGINT); print(heard)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (told.returncode, told.stdout) == (0, "[1]\n")
+
+
 def test_changed_weights_and_settings_are_never_answered_by_an_old_graph(sd1, tmp_path):
     backend, branch = OpenVINO(tmp_path), randomise(new_control(sd1, "canny")).eval()
     units = [branch.unit(HINT)]

@@ -36,6 +36,18 @@ MOST_KEPT = 16 << 30
 """Bytes of compiled graphs that are kept on disk; the longest unused go beyond it."""
 
 
+@cache
+def _core() -> Any:
+    """OpenVINO itself, which takes a third of a second to begin: only where something is run by it.
+
+    One for the process, to its end: each sets a signal stack and puts back the one it found, so that two that end in
+    the order of their beginning leave one that is gone, and the next Ctrl-C is a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class Graph:
     """A compiled graph. Calls from several threads wait for each other. ``kept``: what its weights are read from."""
 
@@ -71,13 +83,6 @@ class OpenVINO:
         self._watches: WeakKeyDictionary[nn.Module, Watch] = WeakKeyDictionary()
         self._hashes: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
-    @cached_property
-    def _core(self) -> Any:
-        """OpenVINO itself, which takes a third of a second to begin: only where something is run by it."""
-        import openvino
-
-        return openvino.Core()
-
     def worth(self, kind: Hashable, work: int) -> bool:
         """Whether a picture is so much work; of a server, whether pictures of its kind have been, together with it."""
         if not self.often:
@@ -90,7 +95,7 @@ class OpenVINO:
 
     def coarse(self) -> OpenVINO:
         """The same in bf16, where the processor has it; its graphs are its own."""
-        if self.precision == "bf16" or "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if self.precision == "bf16" or "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             return self
         return self._coarse
 
@@ -128,15 +133,15 @@ class OpenVINO:
             "PERFORMANCE_HINT": "LATENCY",
         }
         if self.folder is None:
-            return Graph(_compiled(self._core, network, function, arguments, told))
+            return Graph(_compiled(_core(), network, function, arguments, told))
         file = self.folder / f"{self._name(network, form)}.graph"
         try:
             kept = _mapped(file)
-            found = self._core.import_model(kept, "CPU", told)
+            found = _core().import_model(kept, "CPU", told)
             os.utime(file)
             return Graph(found, kept)
         except (RuntimeError, OSError, ValueError):  # not there, damaged, or of another build of it: made anew
-            compiled = _compiled(self._core, network, function, arguments, told)
+            compiled = _compiled(_core(), network, function, arguments, told)
         _keep(file, compiled.export_model())
         return Graph(compiled)
 
@@ -147,7 +152,7 @@ class OpenVINO:
         return self._watches[network]()
 
     def _name(self, network: nn.Module, form: object) -> str:
-        machine = self._core.get_property("CPU", "FULL_DEVICE_NAME")
+        machine = _core().get_property("CPU", "FULL_DEVICE_NAME")
         versions = torch.__version__, version("diffusers"), _sources()
         told = self._sha256(network), form, self.name, machine, *versions
         return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
