@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.backends.nested import form_of, put_back, tensors_of
+from hackamore.backends.resting import let_rest
 from hackamore.core.errors import HackamoreError
 from hackamore.core.files import written_whole
 from hackamore.core.residuals import Residuals, Rule
@@ -135,6 +136,7 @@ class OpenVINO:
         if self.folder is None:
             return Graph(_compiled(_core(), network, function, arguments, told))
         file = self.folder / f"{self._name(network, form)}.graph"
+        let_rest()  # all weights were read for the name
         try:
             kept = _mapped(file)
             found = _core().import_model(kept, "CPU", told)
@@ -142,8 +144,11 @@ class OpenVINO:
             return Graph(found, kept)
         except (RuntimeError, OSError, ValueError):  # not there, damaged, or of another build of it: made anew
             compiled = _compiled(_core(), network, function, arguments, told)
-        _keep(file, compiled.export_model())
-        return Graph(compiled)
+            let_rest()
+            _keep(file, compiled.export_model())
+            return Graph(compiled)
+        finally:
+            let_rest()
 
     def _changes(self, network: nn.Module) -> int:
         """Another number once anything of the network is another."""
