@@ -13,14 +13,12 @@ from hackamore.core.residuals import Residuals
 
 
 def run_encoder(
-    trunk: Any, x: Tensor, t: Tensor, text: Text, hint: Tensor | None = None, told: Tensor | None = None
+    trunk: Any, x: Tensor, embedded: Tensor, text: Text, hint: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """Run a U-Net's encoder, ``hint`` (shaped like ``conv_in``'s output) added after ``conv_in``: its skips and mid.
 
-    ``told``: what is further added to the embedded timestep (union controls: which hints there are).
+    ``embedded``: the timestep, by :func:`embed`.
     """
-    embedded = embed(trunk, x, t, text)
-    embedded = embedded if told is None else embedded + told
     x = trunk.conv_in(x)
     if hint is not None:
         x = x + hint
@@ -40,7 +38,7 @@ def run_whole(unet: Any, x: Tensor, t: Tensor, text: Text, residuals: Residuals 
     The residuals are added to the skips that enter the decoder and after the mid block.
     """
     embedded = embed(unet, x, t, text)
-    skips, mid = run_encoder(unet, x, t, text)
+    skips, mid = run_encoder(unet, x, embedded, text)
     if residuals is not None:
         skips = skips if not residuals.skips else [s + r for s, r in zip(skips, residuals.skips, strict=True)]
         mid = mid if residuals.mid is None else mid + residuals.mid

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.bases.base import Sites, Text
-from hackamore.bases.forward import run_encoder
+from hackamore.bases.forward import embed, run_encoder
 from hackamore.bases.unet import encoder_of
 from hackamore.controls.hint import HintEncoder
 from hackamore.controls.unit import Unit
@@ -94,8 +94,10 @@ class Branch(nn.Module):
                 received=f"a hint of {prepared.shape[-1] * 8}×{prepared.shape[-2] * 8}",
                 expected=f"{x.shape[-1] * 8}×{x.shape[-2] * 8}",
             )
-        inside = self.trunk.conv_in.weight.dtype
-        skips, mid = run_encoder(self.trunk, x.to(inside), t, text.to(inside), prepared.to(inside))
+        dtype = self.trunk.conv_in.weight.dtype
+        inside, text = x.to(dtype), text.to(dtype)
+        embedded = embed(self.trunk, inside, t, text)
+        skips, mid = run_encoder(self.trunk, inside, embedded, text, prepared.to(dtype))
         residuals = self.spoken(skips, mid).to(x.dtype)
         return residuals.pooled() if self.pools else residuals
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hackamore.bases.base import Sites, Text
-from hackamore.bases.forward import run_encoder
+from hackamore.bases.forward import embed, run_encoder
 from hackamore.controls.branch import Branch, new_control
 from hackamore.controls.union_types import PUBLISHED, type_named
 from hackamore.controls.unit import Unit
@@ -158,7 +158,9 @@ class Union(nn.Module):
                 expected=f"{x.shape[-1] * 8}×{x.shape[-2] * 8}",
             )
         trunk, text = self.branch.trunk, text.to(self.dtype)
-        skips, mid = run_encoder(trunk, x.to(self.dtype), t, text, heard["added"], heard["told"])
+        inside = x.to(self.dtype)
+        embedded = embed(trunk, inside, t, text) + heard["told"]
+        skips, mid = run_encoder(trunk, inside, embedded, text, heard["added"])
         return self.branch.spoken(skips, mid).to(x.dtype)
 
     def joined(self, prepared: Sequence[dict[str, Tensor]], strengths: Sequence[float]) -> dict[str, Tensor]:
