@@ -190,7 +190,10 @@ def kinds_page(measured: Curves) -> list[str]:
         ]
         for row in sorted(measured.values(), key=lambda row: (row["form"], row["reward"]))
     ]
-    words = "Each form trained for the same minutes on worlds; with a reward it has as many steps, which take longer."
+    words = (
+        "Each form trained on worlds for as many steps as a trial said fit into ten minutes of one core (what it took "
+        "stands beside it); with a reward it has as many steps, which take longer."
+    )
     return ["## Every form", "", words, "", *table(head, rows)]
 
 
