@@ -33,7 +33,7 @@ def mapped(tmp_path):
 
 def test_pages_go_and_come_back(mapped):
     file, numbers = mapped
-    let_rest(0)
+    let_rest([numbers.ctypes.data + 4096], 0)
     assert resident(file) == 0
     assert numbers.sum() == np.arange(SIZE // 8).sum()
 
@@ -42,11 +42,18 @@ def test_a_file_of_which_a_page_was_written_stays_whole(mapped):
     file, numbers = mapped
     numbers[5] = -1
     before = resident(file)
-    let_rest(0)
+    let_rest([numbers.ctypes.data], 0)
     assert resident(file) == before
     assert numbers[5] == -1
 
 
 def test_little_is_left_alone(mapped):
-    let_rest(1 << 60)
-    assert resident(mapped[0]) == SIZE >> 10
+    file, numbers = mapped
+    let_rest([numbers.ctypes.data], 1 << 60)
+    assert resident(file) == SIZE >> 10
+
+
+def test_what_is_not_told_is_left_alone(mapped):
+    file, numbers = mapped
+    let_rest([numbers.ctypes.data - 1, numbers.ctypes.data + SIZE], 0)
+    assert resident(file) == SIZE >> 10

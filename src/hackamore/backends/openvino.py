@@ -135,20 +135,25 @@ class OpenVINO:
         }
         if self.folder is None:
             return Graph(_compiled(_core(), network, function, arguments, told))
+        import numpy as np
+        import openvino
+
         file = self.folder / f"{self._name(network, form)}.graph"
-        let_rest()  # all weights were read for the name
+        held = [one.data_ptr() for one in (*network.parameters(), *network.buffers())]
+        let_rest(held)  # all weights were read for the name
         try:
-            kept = _mapped(file)
-            found = _core().import_model(kept, "CPU", told)
+            kept = np.memmap(file, dtype=np.uint8, mode="c")
+            held.append(kept.ctypes.data)
+            found = _core().import_model(openvino.Tensor(kept, shared_memory=True), "CPU", told)
             os.utime(file)
             return Graph(found, kept)
         except (RuntimeError, OSError, ValueError):  # not there, damaged, or of another build of it: made anew
             compiled = _compiled(_core(), network, function, arguments, told)
-            let_rest()
+            let_rest(held)
             _keep(file, compiled.export_model())
             return Graph(compiled)
         finally:
-            let_rest()
+            let_rest(held)
 
     def _changes(self, network: nn.Module) -> int:
         """Another number once anything of the network is another."""
@@ -292,14 +297,6 @@ class Watch:
                 else:
                     told.append(id(one))
         return hash(tuple(told))
-
-
-def _mapped(file: Path) -> Any:
-    """A kept graph as the disk has it, read where it is needed instead of copied."""
-    import numpy as np
-    from openvino import Tensor as Mapped
-
-    return Mapped(np.memmap(file, dtype=np.uint8, mode="c"), shared_memory=True)
 
 
 def _keep(file: Path, stream: BytesIO) -> None:
