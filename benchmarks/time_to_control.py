@@ -35,6 +35,8 @@ import torch
 from training_common import averaged, batch_of, command, config, joined, make_probe, merge, read, tables, time_to
 from training_followed import Followed
 
+from hackamore.bench.peaks import machine
+
 BATCH = 4
 """The peer's, as its documentation has it; ours is whatever the defaults are."""
 
@@ -139,7 +141,7 @@ def limit(curves: Mapping[str, Any], told: argparse.Namespace) -> float | None:
     ours = [
         time_to(one["points"], told.target, "cpu")
         for one in curves.values()
-        if one["kind"] == told.kind and one["usual"]
+        if one["kind"] == told.kind and one["usual"] and one["machine"] == machine(told.threads)
     ]
     known = sorted(seconds for seconds in ours if seconds is not None)
     return told.stop_at * known[len(known) // 2] if known else None
@@ -177,8 +179,8 @@ def follow(told: argparse.Namespace, name: str, curves: Mapping[str, Any]) -> di
     usual = told.side == "ours" and not told.set and told.label is None
     return {
         "side": told.side, "kind": told.kind, "seed": told.seed, "lr": told.lr if told.side == "peer" else None,
-        "label": told.label, "set": told.set, "usual": usual, "pairs": told.pairs, "threads": told.threads,
-        "target": told.target, "points": points, "peak_mib": round(run.peak),
+        "label": told.label, "set": told.set, "usual": usual, "pairs": told.pairs,
+        "machine": machine(told.threads), "target": told.target, "points": points, "peak_mib": round(run.peak),
     }  # fmt: skip
 
 
@@ -218,13 +220,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/time-to-control.json"))
     told = parser.parse_args()
     name = name_of(told)
-    curves = read(told.out)
-    if name in curves:
-        print(f"{name} is there already: remove it from {told.out} to measure it again")
+    key, curves = f"{name}, {machine(told.threads)}", read(told.out)
+    if key in curves:
+        print(f"{key} is there already: remove it from {told.out} to measure it again")
         return
     torch.set_num_threads(told.threads)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the process that is followed ends too
-    merge(told.out, {name: follow(told, name, curves)})
+    merge(told.out, {key: follow(told, name, curves)})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -60,12 +61,12 @@ def time_page(curves: Curves, docs: Path) -> list[str]:
         "stopped some times later than ours."
     )
     lines = ["## Time to control", "", words, ""]
-    for kind in dict.fromkeys(one["kind"] for one in curves.values()):
-        own = {name: one for name, one in curves.items() if one["kind"] == kind}
+    for kind, machine in dict.fromkeys((one["kind"], one["machine"]) for one in curves.values()):
+        own = {name: one for name, one in curves.items() if (one["kind"], one["machine"]) == (kind, machine)}
         usual = [one for one in own.values() if one["usual"]]
         target = min(one["target"] for one in own.values())
         ours = {key: _median([time_to(one["points"], target, key) for one in usual]) for key in ("seconds", "cpu")}
-        lines += [f"### {kind}, to a normalised control fidelity of {target:g}", ""]
+        lines += [f"### {kind}, to a normalised control fidelity of {target:g} ({machine})", ""]
         head = [
             "run",
             "seconds",
@@ -77,7 +78,7 @@ def time_page(curves: Curves, docs: Path) -> list[str]:
             "best reached",
         ]
         compared = {name: one for name, one in own.items() if one["label"] is None}
-        lines += table(head, [_time_row(name, one, ours, target) for name, one in compared.items()])
+        lines += table(head, [_time_row(name.partition(",")[0], one, ours, target) for name, one in compared.items()])
         changed = {one["label"]: one for one in own.values() if one["label"] is not None}
         if changed:
             lines += ["With one choice taken back:", ""]
@@ -117,9 +118,12 @@ def plot(path: Path, curves: Curves) -> None:
 
     mpl.rcParams.update({"svg.hashsalt": "hackamore", "font.size": 9})
     kinds = list(dict.fromkeys(one["kind"] for one in curves.values()))
-    figure, fields = pyplot.subplots(1, len(kinds), figsize=(5 * len(kinds), 3.6), squeeze=False, sharey=True)
-    for field, kind in zip(fields[0], kinds, strict=True):
-        shown = [one for one in curves.values() if one["kind"] == kind and one["label"] is None]
+    machines = list(dict.fromkeys(one["machine"] for one in curves.values()))
+    shape = len(machines), len(kinds)
+    figure, fields = pyplot.subplots(*shape, figsize=(5 * shape[1], 3.6 * shape[0]), squeeze=False, sharey=True)
+    for field, (machine, kind) in zip(fields.flat, product(machines, kinds), strict=True):
+        shown = [one for one in curves.values() if (one["kind"], one["machine"]) == (kind, machine)]
+        shown = [one for one in shown if one["label"] is None]
         for one in shown:
             points = [point for point in one["points"] if point["normalised"] is not None]
             ours = one["side"] == "ours"
@@ -127,9 +131,10 @@ def plot(path: Path, curves: Curves) -> None:
             style = "-" if ours else "--"
             field.plot([p["cpu"] for p in points], [p["normalised"] for p in points], style, label=name, linewidth=1.4)
         field.axhline(min((one["target"] for one in shown), default=0.6), color="grey", linewidth=0.6)
-        field.set(title=kind, xlabel="seconds of one core", xscale="log")
+        field.set(title=f"{kind}, {machine.partition(',')[0]}", xlabel="seconds of one core", xscale="log")
         field.legend(fontsize=7)
-    fields[0][0].set_ylabel("normalised control fidelity")
+    for first in fields[:, 0]:
+        first.set_ylabel("normalised control fidelity")
     figure.tight_layout()
     with written_whole(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})
@@ -169,6 +174,7 @@ def kinds_page(measured: Curves) -> list[str]:
         "reward",
         "steps",
         "minutes",
+        "machine",
         "normalised",
         "figure",
         "floor",
@@ -183,6 +189,7 @@ def kinds_page(measured: Curves) -> list[str]:
             f"{row['reward']:g}" if row["reward"] else "none",
             f"{row['steps']:,}",
             number(row["seconds"] / 60, 1),
+            row["machine"].partition(",")[0],
             number(row["normalised"]),
             *(number(row.get(name), 3) for name in ("figure", "floor", "ceiling")),
             number(row.get("captions")),

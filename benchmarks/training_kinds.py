@@ -31,6 +31,7 @@ from training_common import (
     tables,
 )
 
+from hackamore.bench.peaks import machine
 from hackamore.training.settings import Form
 
 UNION = ("canny", "seg")
@@ -89,8 +90,8 @@ def measure(told: argparse.Namespace, form: str, reward: float, probe: Any, base
     size = max(file.stat().st_size for file in out.glob("*.safetensors"))  # one layout of several
     return {
         "form": form, "kinds": kinds_of(told, form), "reward": reward, "steps": steps, "batch": batch_of(path),
-        "seed": told.seed, "seconds": round(seconds_of(out, batch_of(path))), "bytes": size, "best": best_of(out),
-        **found,
+        "seed": told.seed, "machine": machine(told.threads), "seconds": round(seconds_of(out, batch_of(path))),
+        "bytes": size, "best": best_of(out), **found,
     }  # fmt: skip
 
 
