@@ -198,8 +198,9 @@ def kinds_page(measured: Curves) -> list[str]:
         for row in sorted(measured.values(), key=lambda row: (row["form"], row["reward"]))
     ]
     words = (
-        "Each form trained on worlds for as many steps as a trial said fit into ten minutes of one core (what it took "
-        "stands beside it); with a reward it has as many steps, which take longer."
+        "Each form trained on worlds for as many steps as one core of the AMD EPYC does in ten minutes, by a trial; "
+        "the controlnet's by the rate of a whole run. What it took, and where, stands beside it. With a reward it has "
+        "as many steps, which take longer; where the machines of a pair differ, its minutes do not compare."
     )
     return ["## Every form", "", words, "", *table(head, rows)]
 
