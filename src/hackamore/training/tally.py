@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -158,7 +158,7 @@ class Tally:
     def _program(self) -> int:
         return PROGRAM if self._on_cpu else 0
 
-    def _autocast(self) -> torch.autocast:
+    def _autocast(self) -> AbstractContextManager[None]:
         return autocast(self.base.device, self.run.precision)
 
     def _loss(self, rows: int) -> Tensor:
