@@ -118,6 +118,8 @@ def test_a_kind_without_a_figure_is_probed_by_its_gain(sd1):
     probe = Probe(sd1, lambda hint, _: [], squares(3), "shape", FEW, lambda: 0.25)
     assert probe() == dict.fromkeys(("figure", "floor", "ceiling", "normalised", "off", "idle")) | {"gain": 0.25}
     assert probe.notices == ("there is no control-fidelity figure for shape; of shape the hint gain alone is probed",)
+    misspelt = Probe(sd1, lambda hint, _: [], squares(3), "cany", FEW, lambda: 0.25)
+    assert "(did you mean canny?)" in misspelt.notices[0]
 
 
 def test_what_cannot_be_read_back_is_said(sd1):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 import numpy as np
@@ -264,7 +265,10 @@ class _Part:
 def _unreadable(read_as: str, kind: str, examples: Sequence[Example]) -> str | None:
     """Why the hint cannot be read back from a picture, or None where it can."""
     if read_as not in KINDS:
-        return f"there is no control-fidelity figure for {read_as}"
+        near = get_close_matches(read_as, KINDS, n=1, cutoff=0.75)
+        return f"there is no control-fidelity figure for {read_as}" + "".join(
+            f" (did you mean {kind}?)" for kind in near
+        )
     if len(examples) < 2:
         return "a probe needs two examples"
     if read_as == "pose" and not all(isinstance(example.truth(kind, {}), People) for example in examples):
