@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -55,14 +55,12 @@ def _whole(value: Any) -> Any:
     return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
-@contextmanager
-def autocast(device: torch.device, precision: str) -> Iterator[None]:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The autocast of a run's precision: ``bf16`` and ``fp16`` compute in it, ``no`` does nothing."""
-    if precision not in PRECISIONS:
-        yield
-        return
-    with (
-        torch.autocast(device.type, PRECISIONS[precision]),
-        _Fp32Attention() if device.type == "cpu" else nullcontext(),
-    ):
-        yield
+    dtype = PRECISIONS.get(precision, torch.bfloat16)
+    return torch.autocast(device.type, dtype, enabled=precision in PRECISIONS)
+
+
+def quick_attention(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """What a step is done in, also backwards, where activations are made again: :class:`_Fp32Attention`."""
+    return _Fp32Attention() if device.type == "cpu" and precision in PRECISIONS else nullcontext()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from hackamore.controls.adapter import Adapter
 from hackamore.core.image import Size
 from hackamore.training.adamw8bit import BLOCK, SMALLEST
 from hackamore.training.caches import ENCODED
-from hackamore.training.calm import autocast
+from hackamore.training.calm import autocast, quick_attention
 from hackamore.training.forms.trained import Trained
 from hackamore.training.free import PROGRAM
 from hackamore.training.live import Counted, count_run, count_step
@@ -97,7 +97,8 @@ class Tally:
 
     def step(self) -> Counted:
         """What forward and backward keep alive."""
-        return count_step(self._loss, self.weights, self._known(), self.rows)
+        with quick_attention(self.base.device, self.run.precision):
+            return count_step(self._loss, self.weights, self._known(), self.rows)
 
     def activations(self, counted: Counted) -> int:
         """What a step keeps beside all gradients at its peak; with several parts they are all there from the second."""
@@ -158,7 +159,7 @@ class Tally:
     def _program(self) -> int:
         return PROGRAM if self._on_cpu else 0
 
-    def _autocast(self) -> AbstractContextManager[None]:
+    def _autocast(self) -> torch.autocast:
         return autocast(self.base.device, self.run.precision)
 
     def _loss(self, rows: int) -> Tensor:
