@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hackamore.cli.options import parse_control, parse_size
 from hackamore.core.errors import HackamoreError
 from hackamore.data.pairs import read_pairs
-from hackamore.training.calm import autocast, quick_attention
 from hackamore.training.patches import Patches
 from hackamore.training.tokenizer import learn_tokenizer
 from hackamore.worlds import render
@@ -82,16 +81,3 @@ def test_data_that_is_not_understood_is_named(tmp_path):
     (tmp_path / "prompt.json").write_text("\n")
     with pytest.raises(HackamoreError, match="empty"):
         read_pairs(tmp_path)
-
-
-def test_a_step_in_a_cpus_bf16_attends_in_fp32() -> None:
-    query, key, value = (torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(n)) for n in range(3))
-    attend, cpu = torch.nn.functional.scaled_dot_product_attention, torch.device("cpu")
-    with quick_attention(cpu, "bf16"), autocast(cpu, "bf16"):
-        attended = attend(query.bfloat16(), key.bfloat16(), value=value.bfloat16())
-        product = query @ key.mT
-    assert attended.dtype == torch.float32
-    assert product.dtype == torch.bfloat16
-    assert torch.equal(attended, attend(*(part.bfloat16().float() for part in (query, key, value))))
-    with quick_attention(cpu, "no"):
-        assert attend(*(part.bfloat16() for part in (query, key, value))).dtype == torch.bfloat16

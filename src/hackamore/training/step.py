@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hackamore.core.errors import HackamoreError, WorkFailed
-from hackamore.training.calm import autocast, quick_attention
+from hackamore.training.calm import autocast
 from hackamore.training.optimisers import make_optimiser, restore, state_of
 from hackamore.training.processes import Processes
 from hackamore.training.rates import learning_rate
@@ -105,8 +105,7 @@ class Stepper:
         means: dict[str, Tensor] = {}
         for number, (part, rows) in enumerate(parts):
             moved = {name: self._moved(value, device) for name, value in part.items()}
-            meeting = self.processes.meeting(self.model, number + 1 == len(parts))
-            with meeting, quick_attention(device, self.run.precision):
+            with self.processes.meeting(self.model, number + 1 == len(parts)):
                 with autocast(device, self.run.precision):
                     losses = self.model(moved)
                 share = rows / total

@@ -19,7 +19,7 @@ from hackamore.controls.adapter import Adapter
 from hackamore.core.image import Size
 from hackamore.training.adamw8bit import BLOCK, SMALLEST
 from hackamore.training.caches import ENCODED
-from hackamore.training.calm import autocast, quick_attention
+from hackamore.training.calm import autocast
 from hackamore.training.forms.trained import Trained
 from hackamore.training.free import PROGRAM
 from hackamore.training.live import Counted, count_run, count_step
@@ -97,8 +97,7 @@ class Tally:
 
     def step(self) -> Counted:
         """What forward and backward keep alive."""
-        with quick_attention(self.base.device, self.run.precision):
-            return count_step(self._loss, self.weights, self._known(), self.rows)
+        return count_step(self._loss, self.weights, self._known(), self.rows)
 
     def activations(self, counted: Counted) -> int:
         """What a step keeps beside all gradients at its peak; with several parts they are all there from the second."""
