@@ -47,7 +47,9 @@ def losses(output: Path) -> dict[int, float]:
 
 def half_written(output: Path) -> bool:
     """Whether a checkpoint is being written, or was when the process died."""
-    return any((output / "checkpoints").glob(".step-*.pt"))
+    from hackamore.core.files import UNFINISHED
+
+    return any((output / "checkpoints").glob(f"{UNFINISHED}step-*.pt"))
 
 
 def newest(output: Path) -> int:
@@ -67,6 +69,8 @@ def killed(context: Any, told: tuple[Path, Path, int], saving: bool, chance: ran
             time.sleep(0 if saving else wait)
             break
         time.sleep(0.0005)
+    else:
+        raise SystemExit("a life came to its end before it was killed: give it more --steps")
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     return {"from": first, "died at": max(losses(output), default=0), "while saving": half_written(output)}
