@@ -5,7 +5,8 @@ Stages, each kept in the JSON as soon as it is measured; what is there is not me
 steps), ``start`` (whole commands from nothing), ``roofline``; ``page`` writes the page from what is there. Policies and
 their control fidelity come from ``docs/fast-mode.json`` (benchmarks/fast_mode.py). The machine should be quiet.
 
-python benchmarks/performance.py [STAGE …] [--shapes meadow sd1] [--runs 5] [--folder DIR] [--compiled]
+python benchmarks/performance.py [STAGE …] [--shapes meadow sd1] [--controls 1 3] [--sides NAME …] [--runs 5]
+    [--folder DIR] [--compiled]
 """
 
 from __future__ import annotations
@@ -68,13 +69,15 @@ def jobs(told: argparse.Namespace, shape: str, controls: int) -> Job:
 def generation(told: argparse.Namespace, held: dict[str, Any]) -> None:
     """Every side beside diffusers, for each shape with one control and with three."""
     for shape in told.shapes:
-        for controls in (1, 3):
+        for controls in told.controls:
             reference = jobs(told, shape, controls)
             known = sides(reference)
             if told.compiled:
                 known["diffusers, compiled"] = reference.on("diffusers", "compile")
             for name, job in known.items():
                 key = f"{shape}, {controls} controls, {told.dtype}"
+                if told.sides and name not in told.sides:
+                    continue
                 if name in held.setdefault("generation", {}).setdefault(key, {}):
                     continue
                 found = compare(reference, job, told.runs if shape == "meadow" else told.large_runs)
@@ -329,6 +332,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", choices=[*STAGES, []], default=list(STAGES))
     parser.add_argument("--shapes", nargs="+", default=["meadow", "sd1"], choices=["meadow", "sd1", "sdxl"])
+    parser.add_argument("--controls", nargs="+", type=int, default=[1, 3], help="of the table: how many")
+    parser.add_argument("--sides", nargs="+", metavar="NAME", help="of the table: these alone, such as 'fast 3'")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--large-runs", type=int, default=2, help="of shapes other than Meadow")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
