@@ -169,7 +169,8 @@ def start(told: argparse.Namespace, held: dict[str, Any]) -> None:
 
 def roofline(told: argparse.Namespace, held: dict[str, Any]) -> None:
     """What a guided step with one control asks, and what the machine can do."""
-    found: dict[str, Any] = {"flops": peak_flops(told.threads), "bytes": peak_bytes(told.threads), "asked": {}}
+    asked = held.get("roofline", {}).get("asked", {})
+    found: dict[str, Any] = {"flops": peak_flops(told.threads), "bytes": peak_bytes(told.threads), "asked": asked}
     for shape in told.shapes:
         found["asked"][shape] = step_work(jobs(told, shape, 1))
     held["roofline"] = found
