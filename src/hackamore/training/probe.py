@@ -266,9 +266,8 @@ def _unreadable(read_as: str, kind: str, examples: Sequence[Example]) -> str | N
     """Why the hint cannot be read back from a picture, or None where it can."""
     if read_as not in KINDS:
         near = get_close_matches(read_as, KINDS, n=1, cutoff=0.75)
-        return f"there is no control-fidelity figure for {read_as}" + "".join(
-            f" (did you mean {kind}?)" for kind in near
-        )
+        asked = f" (did you mean {near[0]}?)" if near else ""
+        return f"there is no control-fidelity figure for {read_as}{asked}"
     if len(examples) < 2:
         return "a probe needs two examples"
     if read_as == "pose" and not all(isinstance(example.truth(kind, {}), People) for example in examples):
