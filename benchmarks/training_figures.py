@@ -58,7 +58,8 @@ def time_page(curves: Curves, docs: Path) -> list[str]:
         "Ours by default, and diffusers' `train_controlnet.py` as published (batch 4, constant rate) on Meadow, "
         "the same pairs, one core each, probed by the same code; seconds count from the start of the process, with "
         "nothing cached. The machine did other work beside, so processor seconds are what compares. A peer is "
-        "stopped some times later than ours."
+        "stopped some times later than ours, and has one run a rate; between the two machines the samples it needed "
+        "differ by up to 1.7 times, so a single ratio is no more certain than that."
     )
     lines = ["## Time to control", "", words, ""]
     for kind, machine in dict.fromkeys((one["kind"], one["machine"]) for one in curves.values()):
