@@ -171,7 +171,27 @@ def test_models_are_loaded_and_let_go(shared_page):
     page.evaluate("hackamore.show('models')")
     row = page.locator("[data-model='meadow/canny']")
     for _ in range(2):
+        expect(page.locator(".hm-models[inert]")).to_have_count(0)
         loaded = row.get_by_text("not loaded").count() == 0
         row.get_by_role("button").click()
         expect(row.locator(".hm-pill")).to_have_text("not loaded" if loaded else "loaded")
     expect(page.locator(".hm-memory")).to_contain_text("MiB in use")
+
+
+def test_a_list_of_before_cannot_be_pressed(shared_page, server):
+    page, row = shared_page, shared_page.locator("[data-model='meadow/canny']")
+    tell(server, "unload")
+    page.evaluate("hackamore.show('models')")
+    expect(row.locator(".hm-pill")).to_have_text("not loaded")
+    page.evaluate("hackamore.show('gallery')")
+    tell(server, "load")  # while the page looks away
+    assert page.evaluate("hackamore.show('models'), document.querySelector('.hm-models').inert")
+    row.get_by_role("button").click()
+    expect(row.locator(".hm-pill")).to_have_text("not loaded")
+    expect(page.locator(".hm-models[inert]")).to_have_count(0)
+
+
+def tell(server: str, what: str) -> None:
+    """Load or unload meadow/canny as another client would."""
+    with urlopen(Request(f"{server}/v1/models/meadow/canny/{what}", b""), timeout=60) as reply:
+        assert reply.status == 200

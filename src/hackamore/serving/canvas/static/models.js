@@ -3,6 +3,7 @@ import { h, icon } from "./dom.js";
 
 export function create(app) {
   const { t, api } = app;
+  let turns = 0;
   const memory = h("div", { class: "hm-memory" });
   const lists = h("div", { class: "hm-models" });
   const trouble = h("p", { hidden: true });
@@ -10,15 +11,20 @@ export function create(app) {
   const element = h("section", { class: "hm-models-page" },
     h("div", { class: "hm-page-bar" }, h("h1", {}, t("models.title")), again), trouble, memory, lists);
 
+  // Until the answer is drawn, the old list cannot be pressed: a "load" could turn to "unload" under the finger.
   async function refresh() {
+    const turn = ++turns;
+    lists.inert = true;
     app.fail(null, trouble);
     try {
       const [models, info] = await Promise.all([api.models(), api.info()]);
+      if (turn !== turns) return;
       drawMemory(info);
       lists.replaceChildren(...["base", "control"].map((type) => section(type, models.filter((one) => one.type === type))));
     } catch (error) {
-      app.fail(error, trouble);
+      if (turn === turns) app.fail(error, trouble);
     }
+    if (turn === turns) lists.inert = false;
   }
 
   function drawMemory(info) {
