@@ -20,6 +20,11 @@ def run(
         list[str] | None, typer.Option(help="seg, depth, normal or pose; the first is the one in the index.")
     ] = None,
     people: Annotated[float, typer.Option(help="How many of the worlds have people, 0 to 1.")] = 0.0,
+    sights: Annotated[
+        float,
+        typer.Option(help="How many have a hut, a village, a bridge, a waterfall or are inside a forest, 0 to 1."),
+    ] = 0.0,
+    styles: Annotated[float, typer.Option(help="How many are watercolours, pixel art or ink drawings, 0 to 1.")] = 0.0,
     workers: Annotated[int | None, typer.Option(help="Processes; all cores when absent.")] = None,
 ) -> None:
     """Render worlds with their hints and captions, in both data layouts; goes on where it was stopped."""
@@ -31,5 +36,7 @@ def run(
 
     hints = tuple(hint or ["seg"])
     with progress_bar("rendering", count) as show:
-        write_worlds(out, count, parse_size(size), seed, hints, workers, lambda done, _: show(done), people)
+        write_worlds(
+            out, count, parse_size(size), seed, hints, workers, lambda done, _: show(done), people, sights, styles
+        )
     print(f"{out}: {count} worlds")

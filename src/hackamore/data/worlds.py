@@ -42,13 +42,15 @@ def write_worlds(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     people: float = 0.0,
+    sights: float = 0.0,
+    styles: float = 0.0,
 ) -> Path:
     """Render worlds ``seed`` … ``seed + count − 1`` into ``folder`` and return it.
 
     Layout: ``pictures/SEED.png``, ``<hint>/SEED.png`` for each hint, and two indexes of the same files:
     ``metadata.jsonl`` (Hugging Face imagefolder) and ``prompt.json`` (JSON lines: source, target, prompt).
     With the hint "pose" there are also key points, ``people/SEED.json``, as OpenPose writes them. ``people`` is the
-    probability that a world has any. Worlds that an earlier call finished are kept. ``progress`` gets (done, count).
+    probability that a world has any, ``sights`` and ``styles`` as in :func:`hackamore.worlds.render`. Worlds that an earlier call finished are kept. ``progress`` gets (done, count).
     """
     folder = Path(folder)
     unknown = [hint for hint in hints if hint not in TRUTHS]
@@ -61,6 +63,7 @@ def write_worlds(
     index = folder / "metadata.jsonl"
     _check_size(folder, size)
     wanted = range(seed, seed + count)
+    chances = {"people": people, "sights": sights, "styles": styles}
     done = {
         number: row
         for number, row in _finished(index).items()
@@ -80,7 +83,7 @@ def write_worlds(
             f"cannot write to {folder}", received=error.strerror, expected="a folder that can be written"
         ) from error
     with log:
-        for finished, (number, row) in enumerate(_rendered(missing, folder, size, hints, workers, people), start=1):
+        for finished, (number, row) in enumerate(_rendered(missing, folder, size, hints, workers, chances), start=1):
             done[number] = row
             log.write(json.dumps(row) + "\n")
             log.flush()
@@ -117,10 +120,10 @@ def _rendered(
     size: int | tuple[int, int],
     hints: tuple[str, ...],
     workers: int | None,
-    people: float,
+    chances: dict[str, float],
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     workers = min(os.cpu_count() or 1 if workers is None else workers, len(missing))
-    work = partial(_write_one, folder=folder, size=size, hints=hints, people=people)
+    work = partial(_write_one, folder=folder, size=size, hints=hints, chances=chances)
     if workers <= 1:
         yield from ((number, work(number)) for number in missing)
         return
@@ -162,9 +165,9 @@ def _check_size(folder: Path, size: int | tuple[int, int]) -> None:
 
 
 def _write_one(
-    number: int, folder: Path, size: int | tuple[int, int], hints: tuple[str, ...], people: float
+    number: int, folder: Path, size: int | tuple[int, int], hints: tuple[str, ...], chances: dict[str, float]
 ) -> dict[str, Any]:
-    world = render(number, size, people=people)
+    world = render(number, size, **chances)
     name = f"{number:08d}.png"
     if "pose" in hints:
         with written_whole(folder / "people" / f"{number:08d}.json") as path:

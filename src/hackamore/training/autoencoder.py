@@ -1,4 +1,5 @@
-"""Meadow's autoencoder: the encoder learns the whitened patches, the decoder to see through them."""
+"""Meadow's autoencoder: first the encoder learns the whitened patches and the decoder to see through them, then both
+go on together, held to white latents and to as much texture as the true pictures have."""
 
 from __future__ import annotations
 
@@ -46,14 +47,38 @@ def pin_variance(vae: AutoencoderKL) -> None:
     vae.quant_conv.bias[half:] = PINNED_LOGVAR
 
 
-class AutoencoderTask(Task):
-    """Encoder: mean squared error to the patches' latents. Decoder: L1, L1 of gradients, L1 of 4×4 means."""
+def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences of neighbours of N×C×H×W, along rows and along columns."""
+    return x.diff(dim=-1), x.diff(dim=-2)
 
-    def __init__(self, pictures: NDArray[np.uint8], patches: Patches, crop: int = 64) -> None:
+
+def whiteness(z: Tensor) -> Tensor:
+    """How far latents N×C×h×w are from zero mean and the identity as covariance."""
+    flat = z.float().permute(1, 0, 2, 3).flatten(1)
+    away = torch.cov(flat) - torch.eye(len(flat), device=z.device)
+    return 0.02 * away.square().mean() + 0.02 * flat.mean(1).square().mean()
+
+
+class AutoencoderTask(Task):
+    """Decoder: L1, L1 of gradients, L1 of 4×4 means, and ``texture`` times the L1 of local mean gradient magnitudes.
+
+    Encoder: mean squared error to the patches' latents; ``joint``: whatever serves the decoder, with latents of zero
+    mean and a covariance held to the identity, so that no dimension collapses.
+    """
+
+    def __init__(
+        self,
+        pictures: NDArray[np.uint8],
+        patches: Patches,
+        crop: int = 64,
+        joint: bool = False,
+        texture: float = 0.0,
+        init: Path | None = None,
+    ) -> None:
         super().__init__()
-        self.pictures, self.crop = pictures, crop
+        self.pictures, self.crop, self.joint, self.texture = pictures, crop, joint, texture
         self.patches = patches
-        self.vae = new_autoencoder()
+        self.vae = new_autoencoder() if init is None else AutoencoderKL.from_pretrained(init).float()
 
     def groups(self) -> list[dict[str, Any]]:
         """All weights, one rate."""
@@ -74,20 +99,28 @@ class AutoencoderTask(Task):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch; the decoder sees true latents for one half, the encoder's for the other."""
         x = batch["x"]
-        z = self.patches.encode(x)
         mean = self.vae.encode(x).latent_dist.mean
-        seen = z.clone()
-        seen[1::2] = mean[1::2].detach()
+        if self.joint:
+            seen, encoder = mean, whiteness(mean)
+        else:
+            z = self.patches.encode(x)
+            seen, encoder = z.clone(), 0.5 * F.mse_loss(mean, z)
+            seen[1::2] = mean[1::2].detach()
         made = self.vae.decode(seen + 0.03 * batch["noise"]).sample
         error = F.l1_loss(made, x)
-        edges = F.l1_loss(made.diff(dim=-1), x.diff(dim=-1)) + F.l1_loss(made.diff(dim=-2), x.diff(dim=-2))
+        rough, smooth = gradients(x), gradients(made)
+        edges = sum(F.l1_loss(a, b) for a, b in zip(smooth, rough, strict=True))
         coarse = F.l1_loss(F.avg_pool2d(made, 4), F.avg_pool2d(x, 4))
-        encoder = F.mse_loss(mean, z)
+        texture = sum(
+            F.l1_loss(F.avg_pool2d(a.abs(), 4), F.avg_pool2d(b.abs(), 4)) for a, b in zip(smooth, rough, strict=True)
+        )
         return {
-            "loss": error + 0.5 * edges + 0.5 * coarse + 0.5 * encoder,
+            "loss": error + 0.5 * edges + 0.5 * coarse + self.texture * texture + encoder,
             "l1": error,
             "edges": edges,
+            "texture": texture,
             "encoder": encoder,
+            "energy": sum(a.square().mean() for a in smooth) / sum(b.square().mean() for b in rough),
             "psnr": 10 * torch.log10(4 / F.mse_loss(made, x)),
         }
 

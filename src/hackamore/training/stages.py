@@ -54,6 +54,9 @@ class AutoencoderStage(_Stage):
 
     stage: Literal["autoencoder"]
     crop: int = 64
+    init: Path | None = Field(None, description="an autoencoder's folder to go on from, instead of fresh weights")
+    joint: bool = Field(False, description="the encoder learns with the decoder, instead of the whitened patches")
+    texture: float = Field(0.0, ge=0, description="weight of the local mean gradient magnitudes")
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
@@ -61,7 +64,8 @@ class AutoencoderStage(_Stage):
         from hackamore.training.patches import Patches
 
         pictures = self.pictures(training_pairs(self.data))
-        return AutoencoderTask(pictures, Patches().fit(pictures), self.crop)
+        patches = Patches().fit(pictures)
+        return AutoencoderTask(pictures, patches, self.crop, self.joint, self.texture, self.init)
 
 
 class BaseStage(_Stage):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 MOST_WORDS = 22
+MANNER_WORDS = 4
 
 Facts = dict[str, str]
 
@@ -16,6 +17,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "islands": ("islands", "rocky islands", "an archipelago"),
     "coast": ("a coast", "a rocky coast", "a seashore"),
     "volcano": ("a volcano",),
+    "woods": ("a forest interior", "the inside of a forest", "deep woods", "a dense forest"),
     "plains": ("a wide plain", "a plain with distant mountains", "grassland with far mountains"),
 }
 WATERS: dict[str, tuple[str, ...]] = {
@@ -40,6 +42,22 @@ TIMES: dict[str, tuple[str, ...]] = {
     "dusk": ("at dusk", "at twilight"),
     "night": ("at night", "by moonlight"),
 }
+SIGHTS: dict[str, tuple[str, ...]] = {
+    "hut": ("a hut", "a house", "a cabin"),
+    "village": ("a village", "houses", "a few huts"),
+    "bridge": ("a bridge", "a bridge over the water"),
+    "waterfall": ("a waterfall", "a waterfall", "falling water"),
+}
+DISTANCES: dict[str, tuple[str, ...]] = {
+    "near": ("nearby", "in the foreground"),
+    "far": ("far away", "in the distance"),
+}
+STYLES: dict[str, tuple[str, ...]] = {
+    "watercolour": ("a watercolour of {}", "{}, watercolour", "watercolour painting of {}"),
+    "pixel art": ("pixel art of {}", "{}, pixel art"),
+    "ink": ("an ink drawing of {}", "{}, ink drawing", "ink sketch of {}"),
+}
+PHOTO = ("a photo of {}", "{}, photo", "photograph of {}")
 PLACES = {"left": "on the left", "right": "on the right", "middle": "in the middle"}
 
 
@@ -50,13 +68,23 @@ def choose(rng: np.random.Generator, words: tuple[str, ...]) -> str:
 
 def write_caption(rng: np.random.Generator, facts: Facts) -> str:
     """A caption of at most 22 words: the land, what is there, the time of day, then details in random order."""
-    return ", ".join(land_clauses(rng, facts, MOST_WORDS))
+    return in_style(rng, facts, ", ".join(land_clauses(rng, facts, MOST_WORDS)))
+
+
+def in_style(rng: np.random.Generator, facts: Facts, caption: str) -> str:
+    """The caption with the manner of the picture, at most four words more; a photograph is seldom called one."""
+    style = facts.get("style", "photo")
+    if style == "photo":
+        return choose(rng, PHOTO).format(caption) if "style" in facts and rng.random() < 0.08 else caption
+    return choose(rng, STYLES[style]).format(caption)
 
 
 def land_clauses(rng: np.random.Generator, facts: Facts, most: int) -> list[str]:
     """The clauses of a caption of a land, together at most ``most`` words unless the first alone has more."""
     things = _things(rng, facts)
     rng.shuffle(things)
+    first = SIGHTS.get(facts.get("sight", "none"), ())
+    things.sort(key=lambda thing: not thing.startswith(first) if first else False)
     subject = _subject(rng, facts)
     time = choose(rng, TIMES[facts["time"]]) if rng.random() < 0.93 else ""
     if time == "by moonlight" and facts["weather"] == "overcast":
@@ -101,6 +129,12 @@ def _placed(rng: np.random.Generator, noun: str, side: str) -> str:
 def _things(rng: np.random.Generator, facts: Facts) -> list[str]:
     """What else can be seen, each with its place."""
     things: list[str] = []
+    if facts.get("sight", "none") != "none":
+        sight = _placed(rng, choose(rng, SIGHTS[facts["sight"]]), facts["sight side"])
+        distance = DISTANCES.get(facts["sight distance"], ())
+        if distance and "over" not in sight and rng.random() < 0.5:
+            sight = f"{sight} {choose(rng, distance)}"
+        things.append(sight)
     if facts["water"] != "none" and facts["water in front"] != "yes":
         things.append(_placed(rng, choose(rng, WATERS[facts["water"]]), facts["water side"]))
     if facts["lone tree"] == "yes":
@@ -108,7 +142,7 @@ def _things(rng: np.random.Generator, facts: Facts) -> list[str]:
         things.append(_placed(rng, f"a lone {kind}", facts["trees side"]))
     elif facts["trees"] != "none":
         things.append(_placed(rng, choose(rng, TREES[facts["trees"]]), facts["trees side"]))
-    if facts["forest"] == "yes":
+    if facts["forest"] == "yes" and facts["terrain"] != "woods":
         forest = {"autumn": "an autumn forest", "winter": "a dark forest"}.get(facts["season"], "a forest")
         things.append(_placed(rng, forest, facts["forest side"]))
     if facts["snow"] == "yes" and facts["season"] != "winter":
@@ -170,6 +204,8 @@ def _weather(rng: np.random.Generator, facts: Facts) -> str:
         return choose(rng, ("rain", "rainy weather", "falling rain"))
     if facts["precipitation"] == "snowfall":
         return choose(rng, ("falling snow", "snowfall"))
+    if facts["weather"] == "stormy":
+        return choose(rng, ("storm", "stormy sky", "dark storm clouds"))
     if facts["weather"] == "foggy":
         return choose(rng, ("fog", "misty", "light fog"))
     if facts["weather"] == "overcast":

@@ -11,9 +11,21 @@ from hackamore.worlds.materials import CLOUD, FLOWER, FOREST, ROAD, SKY, SNOW, T
 from hackamore.worlds.plan import Plan
 
 Labels = NDArray[np.uint8]
-PERSON = CLASSES.index("person")
+Mask = NDArray[np.bool_]
+PERSON, BUILDING, BRIDGE = (CLASSES.index(name) for name in ("person", "building", "bridge"))
 
-VISIBLE = {"water": 0.02, "tree": 0.012, "forest": 0.04, "snow": 0.03, "flower": 0.02, "road": 0.008, "cloud": 0.04}
+VISIBLE = {
+    "water": 0.02,
+    "tree": 0.012,
+    "forest": 0.04,
+    "snow": 0.03,
+    "flower": 0.02,
+    "road": 0.008,
+    "cloud": 0.04,
+    "building": 0.006,
+    "bridge": 0.01,
+    "fall": 0.006,
+}
 """Smallest share of the picture at which a thing may be mentioned."""
 
 
@@ -32,8 +44,13 @@ def side_of(mask: NDArray[np.bool_]) -> str:
     return "both"
 
 
-def observe(plan: Plan, light: Light, label: Labels, focal: float, horizon: float) -> dict[str, str]:
-    """Attributes of a world; a thing that cannot be seen is "none"."""
+def observe(
+    plan: Plan, light: Light, label: Labels, focal: float, horizon: float, sight: str = "none", fall: Mask | None = None
+) -> dict[str, str]:
+    """Attributes of a world; a thing that cannot be seen is "none".
+
+    ``sight`` is what was to stand out, ``fall`` where the picture shows a waterfall.
+    """
     share = np.bincount(label.ravel(), minlength=len(CLASSES)) / label.size
 
     def seen(name: str, index: int) -> bool:
@@ -62,9 +79,23 @@ def observe(plan: Plan, light: Light, label: Labels, focal: float, horizon: floa
         "peak": _peak_side(label, plan),
         "water in front": _in_front(label) if plan.water in ("lake", "sea") and seen("water", WATER) else "no",
     }
+    facts |= _sight(label, sight, np.zeros(label.shape, bool) if fall is None else fall)
     facts["sun"] = _disc_side(light, label, focal, horizon)
     facts["light side"] = _light_side(plan, light)
     return facts
+
+
+def _sight(label: Labels, sight: str, fall: Mask) -> dict[str, str]:
+    """What stands out, where, and how near: near fills a seventh of the height, far less than a twelfth."""
+    things = {"hut": ("building", BUILDING), "village": ("building", BUILDING), "bridge": ("bridge", BRIDGE)}
+    name, mask = things.get(sight, ("fall", -1))[0], fall
+    if name != "fall":
+        mask = label == things[sight][1]
+    if float(mask.mean()) < VISIBLE[name] or sight in ("none", "woods"):
+        return {"sight": "none", "sight side": "none", "sight distance": "none"}
+    tall = float(mask.sum(axis=0).max()) / len(label)
+    far = "near" if tall > 0.15 else "far" if tall < 0.085 else "middle"
+    return {"sight": sight, "sight side": side_of(mask), "sight distance": far}
 
 
 def _is_lone(label: Labels) -> bool:

@@ -41,7 +41,11 @@ def place_trees(rng: np.random.Generator, plan: Plan, land: Land, nearest: float
     scale = max(1.0, nearest * 1.6) ** 0.7
     height = rng.uniform(low, high, count) * scale
     chance = rng.random(count)
-    if plan.lone_tree and count:
+    if plan.terrain == "woods":
+        z = near * np.exp(rng.uniform(0.25, np.log(9.0), count))
+        x = rng.uniform(-0.6, 0.6, count) * z * field
+        height = near * field * rng.uniform(0.85, 1.7, count)
+    elif plan.lone_tree and count:
         z[:TRIES] = near * rng.uniform(1.0, 1.6, TRIES)
         x[:TRIES] = rng.choice([-1.0, 1.0]) * rng.uniform(0.08, 0.32, TRIES) * z[:TRIES] * field
         height[:TRIES] = rng.uniform(0.3, 0.48) * field * z[:TRIES]
@@ -53,7 +57,9 @@ def place_trees(rng: np.random.Generator, plan: Plan, land: Land, nearest: float
     if plan.trees == "palm":
         dry &= site[:, 0] < land.water_level + 0.35
     off_way = site[:, 4] > 1.6 * max(land.road, land.river)
-    wanted = chance < 0.22 + 0.75 * (site[:, 3] > 0.52) + site[:, 2]
+    if plan.terrain == "woods":
+        off_way &= (site[:, 4] > 0.10 * height) | (land.road <= 0.0)
+    wanted = (chance < 1.0) if plan.terrain == "woods" else chance < 0.22 + 0.75 * (site[:, 3] > 0.52) + site[:, 2]
     if plan.lone_tree and count:
         wanted &= chance < 0.12
         standing = np.flatnonzero((dry & off_way)[:TRIES])

@@ -59,6 +59,23 @@ class Land(NamedTuple):
     pale_shore: float = 1.0
     flowers: float = 0.0
     flower_hue: float = 0.0
+    fall_aim: float = 0.0
+    """The waterfall comes down along x = fall_aim · z."""
+    fall_width: float = 0.0
+    """Half width of the waterfall over its distance; 0: none."""
+    fall_near: float = 0.0
+    fall_top: float = 0.0
+    """Height at which the waterfall begins, and the distance at which it ends."""
+
+
+@compiled
+def fall_share(land: Land, x: float, z: float, height: float) -> float:
+    """How much of a place the waterfall covers, 0 to 1."""
+    if land.fall_width <= 0.0 or z < land.fall_near or height > land.fall_top or height <= land.water_level:
+        return 0.0
+    drop = (land.fall_top - height) / max(land.fall_top - land.water_level, 0.1)
+    off = abs(x / z - land.fall_aim - 0.35 * land.fall_width * math.sin(height * 5.0 + land.phase))
+    return 1.0 - smoothstep(0.75, 1.1, off / (land.fall_width * (0.7 + 0.5 * min(drop, 1.0))))
 
 
 @compiled
@@ -184,6 +201,8 @@ def forest_cover(land: Land, x: float, z: float, height: float, flatness: float)
     cover = smoothstep(0.95 - land.forest, 1.05 - land.forest, wish) * smoothstep(0.55, 0.72, flatness)
     cover *= 1.0 - smoothstep(land.snow_line * 0.75, land.snow_line, height)
     cover *= smoothstep(land.water_level + 0.02, land.water_level + 0.06, height)
+    if land.fall_width > 0.0 and cover > 0.0:
+        cover *= 1.0 - fall_share(land, x, z, height)
     if land.road > 0.0 and cover > 0.0:
         cover *= smoothstep(1.5, 3.0, abs(x - way(land, z)) / land.road)
     return cover

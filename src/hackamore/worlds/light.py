@@ -10,7 +10,7 @@ import numpy as np
 Colour = tuple[float, float, float]
 
 TIMES = ("sunrise", "noon", "afternoon", "sunset", "dusk", "night")
-WEATHERS = ("clear", "cloudy", "overcast", "foggy")
+WEATHERS = ("clear", "cloudy", "overcast", "stormy", "foggy")
 
 
 class Light(NamedTuple):
@@ -103,6 +103,10 @@ def choose_light(rng: np.random.Generator, time: str, weather: str, deep_water: 
         cover, density, disc = float(rng.uniform(0.88, 1.0)), density * 1.3, 0.1
         horizon, zenith, haze = _greyed(horizon, 0.35, 0.45), _greyed(zenith, 0.4, 0.9), _greyed(haze, 0.3, 0.6)
         sun, ambient = _scaled(sun, 0.5), _greyed(ambient, 0.5, 0.8)
+    elif weather == "stormy":
+        cover, disc = float(rng.uniform(0.72, 0.9)), 0.15
+        horizon, zenith = _greyed(horizon, 0.25, 0.25), _greyed(zenith, 0.25, 0.3)
+        haze, ambient = _greyed(haze, 0.2, 0.3), _greyed(ambient, 0.4, 0.35)
     elif weather == "foggy":
         cover, density, falloff = (
             float(rng.uniform(0.0, 0.5)),
@@ -112,6 +116,9 @@ def choose_light(rng: np.random.Generator, time: str, weather: str, deep_water: 
         haze = _greyed(haze, 0.5, 0.5)
         horizon, sun, disc = _sum(horizon, 0.5, haze, 0.5), _scaled(sun, 0.85), 0.6
         zenith = _sum(zenith, 0.6, haze, 0.4)
+    lit, dark = _sum(sun, 0.62, ambient, 0.75), 1.0
+    if weather == "stormy":
+        lit, dark = _greyed(_sum(sun, 0.2, ambient, 0.6), 0.5, 0.4), 0.45
     glow = 0.18 if time in ("sunrise", "sunset") else 0.22
     return Light(
         sun_x=sun_x,
@@ -122,8 +129,8 @@ def choose_light(rng: np.random.Generator, time: str, weather: str, deep_water: 
         sun=sun,
         ambient=ambient,
         haze=haze,
-        cloud_lit=_sum(sun, 0.62, ambient, 0.75),
-        cloud_dark=_sum(ambient, 0.72, horizon, glow),
+        cloud_lit=lit,
+        cloud_dark=_scaled(_sum(ambient, 0.72, horizon, glow), dark),
         deep_water=deep_water,
         night=float(time == "night"),
         disc=disc,

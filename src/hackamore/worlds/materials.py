@@ -24,6 +24,7 @@ from hackamore.worlds.land import (
     VOLCANO,
     WINTER,
     Land,
+    fall_share,
     way,
 )
 from hackamore.worlds.light import Colour, Light
@@ -212,6 +213,11 @@ def material(land: Land, x: float, z: float, height: float, flatness: float, for
         share = snow_share(land, height, flatness, patch, grain, forest)
         light = 1.0 + 0.25 * grain + 0.06 * (patch - 0.5)
         ground = laid_over(ground, 0.60 * light, 0.64 * light, 0.72 * light, share, SNOW)
+    if land.fall_width > 0.0:
+        share = fall_share(land, x, z, height)
+        if share > 0.0:
+            streak = 0.55 + 0.4 * value_noise((x / z - land.fall_aim) / land.fall_width * 4.0, height * 5.0)
+            ground = laid_over(ground, 0.86 * streak, 0.95 * streak, 1.05 * streak, share, WATER)
     return ground
 
 

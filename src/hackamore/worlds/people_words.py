@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hackamore.worlds.captions import MOST_WORDS, PLACES, Facts, choose, land_clauses
+from hackamore.worlds.captions import MOST_WORDS, PLACES, Facts, choose, in_style, land_clauses
 
 PLURALS = {"woman": ("women", "people"), "man": ("men", "people"), "both": ("people", "people")}
 NUMBERS = {"2": "two", "3": "three"}
@@ -24,7 +24,11 @@ def words(text: str) -> int:
 
 
 def write_people_caption(rng: np.random.Generator, facts: Facts) -> str:
-    """A caption of at most 22 words that names the people first, or last."""
+    """A caption of at most 22 words that names the people first, or last, then its manner."""
+    return in_style(rng, facts, _told(rng, facts))
+
+
+def _told(rng: np.random.Generator, facts: Facts) -> str:
     if facts["stage"] == "yes":
         return _concert(rng, facts)
     someone = _someone(rng, facts)

@@ -18,11 +18,14 @@ from hackamore.worlds.figures.notice import NOBODY, notice_people
 from hackamore.worlds.figures.placing import grown_trees, place_company
 from hackamore.worlds.figures.points import key_points
 from hackamore.worlds.grid import build_grid
+from hackamore.worlds.materials import WATER
 from hackamore.worlds.people_words import write_people_caption
 from hackamore.worlds.scene import Scene, make_scene
+from hackamore.worlds.solids import draw_solids
 from hackamore.worlds.stage.hall import choose_hall
 from hackamore.worlds.stage.notice import NO_HALL, NO_LAND, notice_hall
 from hackamore.worlds.stage.show import EXPOSURE, SATURATION, draw_show
+from hackamore.worlds.styles import choose_style, restyle
 from hackamore.worlds.tone import develop, precipitate, to_bytes
 from hackamore.worlds.trees import draw_trees
 from hackamore.worlds.truth import condense
@@ -77,21 +80,30 @@ class World:
     people: People
 
 
-def render(seed: int, size: int | tuple[int, int] = 128, supersample: int = 2, people: float = 0.0) -> World:
+def render(
+    seed: int,
+    size: int | tuple[int, int] = 128,
+    supersample: int = 2,
+    people: float = 0.0,
+    sights: float = 0.0,
+    styles: float = 0.0,
+) -> World:
     """The world of ``seed``, the same bytes every time.
 
     ``size`` is the width and height in pixels, one number for a square, 8 to 4096 each; ``supersample`` 1 to 4 is how
-    many parts a side each pixel is drawn with; ``people`` is the probability, 0 to 1, that there are people. Raises
-    :class:`HackamoreError` for anything else.
+    many parts a side each pixel is drawn with; ``people`` is the probability, 0 to 1, that there are people,
+    ``sights`` that something stands out (a hut, a village, a bridge, a waterfall, the inside of a forest) and, an
+    eighth as often, that there is a storm, ``styles`` that the picture is a watercolour, pixel art or an ink drawing.
+    Raises :class:`HackamoreError` for anything else.
     """
-    width, height = _checked(seed, size, supersample, people)
-    return render_scene(make_scene(seed, people), width, height, supersample)
+    width, height = _checked(seed, size, supersample, people=people, sights=sights, styles=styles)
+    return render_scene(make_scene(seed, people, sights), width, height, supersample, choose_style(seed, styles))
 
 
-def render_scene(scene: Scene, width: int, height: int, supersample: int = 2) -> World:
-    """A scene drawn ``width`` × ``height`` pixels large."""
+def render_scene(scene: Scene, width: int, height: int, supersample: int = 2, style: str = "photo") -> World:
+    """A scene drawn ``width`` × ``height`` pixels large, in a manner of :data:`hackamore.worlds.styles.STYLES`."""
     if scene.company is not None and scene.company.stage:
-        return _render_show(scene, scene.company, width, height, supersample)
+        return _render_show(scene, scene.company, width, height, supersample, style)
     w, h = width * supersample, height * supersample
     view, light = scene.view, scene.light
     focal = (w * h) ** 0.5 / view.field
@@ -106,14 +118,16 @@ def render_scene(scene: Scene, width: int, height: int, supersample: int = 2) ->
             layers.colour, scene.precipitation, (w * h) ** 0.5 / 200, scene.plan.precipitation == "rain", bright
         )
     camera = Camera(focal / supersample, horizon / supersample, view.eye, width, height)
-    attributes = observe(scene.plan, light, label, camera.focal, camera.horizon) | seen
+    fall = (label == WATER) & (camera.points(depth)[1] > scene.land.water_level + 0.04)
+    attributes = observe(scene.plan, light, label, camera.focal, camera.horizon, scene.sight, fall) | seen
+    attributes["style"] = style
     write = write_caption if attributes["people"] == "none" else write_people_caption
     caption = write(np.random.default_rng((scene.seed, 1)), attributes)
-    picture = to_bytes(layers.colour, supersample)
+    picture = restyle(style, to_bytes(layers.colour, supersample), scene.seed)
     return World(scene.seed, picture, label, depth, normal, caption, attributes, camera, people)
 
 
-def _render_show(scene: Scene, company: Company, width: int, height: int, supersample: int) -> World:
+def _render_show(scene: Scene, company: Company, width: int, height: int, supersample: int, style: str) -> World:
     """The concert of a scene."""
     hall = choose_hall(company)
     setting, layers, parts, which = draw_show(company, hall, width * supersample, height * supersample)
@@ -123,9 +137,9 @@ def _render_show(scene: Scene, company: Company, width: int, height: int, supers
     label, depth, normal = condense(layers, supersample)
     develop(layers.colour, EXPOSURE, SATURATION)
     camera = Camera(view.focal / supersample, view.horizon / supersample, view.height, width, height)
-    attributes = NO_LAND | seen
+    attributes = NO_LAND | seen | {"style": style}
     caption = write_people_caption(np.random.default_rng((scene.seed, 1)), attributes)
-    picture = to_bytes(layers.colour, supersample)
+    picture = restyle(style, to_bytes(layers.colour, supersample), scene.seed)
     return World(
         scene.seed, picture, label, depth, normal, caption, attributes, camera, _shown(people, (width, height))
     )
@@ -152,6 +166,7 @@ def _draw(scene: Scene, eye: Eye, width: int, height: int, supersample: int) -> 
     )
     size = (width // supersample, height // supersample)
     draw_land(scene.land, scene.light, grid, eye, margin, 5.0, layers)
+    draw_solids(scene.solids, scene.light, eye, layers)
     company = scene.company
     if company is None:
         draw_trees(scene.trees, scene.light, eye, layers)
@@ -159,13 +174,13 @@ def _draw(scene: Scene, eye: Eye, width: int, height: int, supersample: int) -> 
     places = place_company(company, scene.land, eye, width, height, nearest)
     company = replace(company, figures=company.figures[: len(places)])
     draw_trees(grown_trees(scene.trees, places), scene.light, eye, layers)
-    overcast = 0.6 if scene.plan.weather in ("overcast", "foggy") else 0.0
+    overcast = 0.6 if scene.plan.weather in ("overcast", "stormy", "foggy") else 0.0
     parts, which = draw_company(company, places, scene.light, grid, eye, overcast, layers)
     people = key_points(company.figures, places, parts, eye, layers, which, supersample)
     return layers, _shown(people, size), NO_HALL | notice_people(company, places, people, parts, which)
 
 
-def _checked(seed: int, size: int | tuple[int, int], supersample: int, people: float) -> tuple[int, int]:
+def _checked(seed: int, size: int | tuple[int, int], supersample: int, **chances: float) -> tuple[int, int]:
     """Width and height, or the error that says what is wrong with the arguments."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise HackamoreError("a world's seed is a whole number from 0 up", received=repr(seed))
@@ -176,8 +191,9 @@ def _checked(seed: int, size: int | tuple[int, int], supersample: int, people: f
             received=f"{width} × {height}",
             expected=f"width and height from {SMALLEST} to {LARGEST} pixels",
         )
-    if not 0.0 <= people <= 1.0:
-        raise HackamoreError("the probability of people is 0 to 1", received=people)
+    for name, chance in chances.items():
+        if not 0.0 <= chance <= 1.0:
+            raise HackamoreError(f"the probability of {name} is 0 to 1", received=chance)
     if not 1 <= supersample <= 4:
         raise HackamoreError("a world's supersampling is 1 to 4", received=supersample)
     return int(width), int(height)

@@ -12,6 +12,8 @@ from hackamore.worlds.grove import place_trees
 from hackamore.worlds.land import KINDS, NO_WATER, SEASONS, Land, ground_height, octaves_at, way
 from hackamore.worlds.light import Colour, Light, choose_light
 from hackamore.worlds.plan import Plan, choose_plan
+from hackamore.worlds.sights import NOTHING, build_sight, choose_sight, clear_of, with_fall, with_sight
+from hackamore.worlds.solids import Solids
 from hackamore.worlds.survey import look, standing_height, standing_room
 from hackamore.worlds.trees import Trees
 
@@ -20,7 +22,7 @@ CANDIDATES = 9
 
 SKYLINE = {
     "mountains": 0.62, "hills": 0.3, "dunes": 0.36, "canyon": 0.5,
-    "islands": 0.36, "coast": 0.42, "volcano": 0.62, "plains": 0.36,
+    "islands": 0.36, "coast": 0.42, "volcano": 0.62, "plains": 0.36, "woods": 0.25,
 }  # fmt: skip
 """How high the land should reach, as a share of the picture above the horizon."""
 
@@ -48,20 +50,24 @@ class Scene:
     trees: Trees
     precipitation: NDArray[np.float64]
     company: Company | None = None
+    solids: Solids = NOTHING
+    sight: str = "none"
 
     def height(self, x: float, z: float, pixel: float = 0.004) -> float:
         """Height of the bare ground at (x, z), with the detail that is drawn when a pixel spans ``pixel`` radians."""
         return ground_height(self.land, x, z, octaves_at(self.land, z, pixel))
 
 
-def make_scene(seed: int, people: float = 0.0) -> Scene:
+def make_scene(seed: int, people: float = 0.0, sights: float = 0.0) -> Scene:
     """The scene of a seed: choose the plan, then the best of several lands, then light and trees.
 
     With the probability ``people`` there are people; the viewer then stands lower, to be nearer to them.
+    With the probability ``sights`` there is a hut, a village, a bridge, a waterfall or the inside of a forest.
     """
     rng = np.random.default_rng(seed)
     company = choose_company(seed, people)
-    plan = choose_plan(rng)
+    sight = choose_sight(seed, sights)
+    plan = with_sight(seed, choose_plan(rng), sight, sights)
     if company is not None and plan.eye == "above":
         plan = replace(plan, eye="standing")
     view = _choose_view(rng, plan)
@@ -70,11 +76,18 @@ def make_scene(seed: int, people: float = 0.0) -> Scene:
     crowded = company is not None
     count = 2 * CANDIDATES if crowded else CANDIDATES
     land, eye = max((_candidate(rng, plan, view, crowded) for _ in range(count)), key=lambda found: found[2])[:2]
+    half, bottom = view.field * 0.5, (view.horizon - 1.0) * view.field
+    if sight == "waterfall":
+        land = with_fall(seed, land, eye, view.nearest, half)
+    solids = (
+        build_sight(seed, plan, land, eye, view.nearest, view.field, bottom, crowded) if sight != "none" else NOTHING
+    )
     view = replace(view, eye=eye)
     waves = float(rng.uniform(0.7, 1.4) if plan.water == "sea" else rng.choice([0.15, 0.4, 0.9]))
     light = choose_light(rng, plan.time, plan.weather, _deep_water(rng, plan), waves)
     trees = place_trees(rng, plan, land, view.nearest, view.field)
-    return Scene(seed, plan, land, light, view, trees, rng.random((200, 3)), company)
+    trees = clear_of(trees, solids)
+    return Scene(seed, plan, land, light, view, trees, rng.random((200, 3)), company, solids, sight)
 
 
 def _nearer(view: View) -> View:
@@ -128,6 +141,7 @@ def _shape(rng: np.random.Generator, plan: Plan, view: View, crowded: bool) -> L
         "coast": ((1.6, 3.0), (0.22, 0.36), (4.0, 8.0)),
         "volcano": ((0.0, 0.0), (0.3, 0.5), (8.0, 8.0)),
         "plains": ((1.8, 3.2), (0.20, 0.34), (8.0, 8.0)),
+        "woods": ((0.3, 0.7), (0.22, 0.38), (3.0, 6.0)),
     }[plan.terrain]
     centre = float(rng.uniform(9.0, 15.0))
     amplitude = float(rng.uniform(0.38, 0.58) * centre if plan.terrain == "volcano" else rng.uniform(*size))
@@ -140,7 +154,7 @@ def _shape(rng: np.random.Generator, plan: Plan, view: View, crowded: bool) -> L
     if plan.water == "river":
         valley = {"mountains": 0.85, "canyon": 0.9}.get(plan.terrain, 0.0)
     land = Land(
-        kind=KINDS.index(plan.terrain),
+        kind=KINDS.index("hills" if plan.terrain == "woods" else plan.terrain),
         season=SEASONS.index(plan.season),
         offset_x=float(rng.uniform(0, 64)),
         offset_z=float(rng.uniform(0, 64)),
@@ -171,6 +185,8 @@ def _forest(rng: np.random.Generator, plan: Plan) -> float:
         return 0.0
     if plan.terrain == "canyon":
         return float(rng.choice([0.0, 0.4]))
+    if plan.terrain == "woods":
+        return 0.75
     return float(rng.choice([0.0, 0.4, 0.52, 0.64], p=[0.3, 0.25, 0.27, 0.18]))
 
 
