@@ -50,7 +50,8 @@ def write_worlds(
     Layout: ``pictures/SEED.png``, ``<hint>/SEED.png`` for each hint, and two indexes of the same files:
     ``metadata.jsonl`` (Hugging Face imagefolder) and ``prompt.json`` (JSON lines: source, target, prompt).
     With the hint "pose" there are also key points, ``people/SEED.json``, as OpenPose writes them. ``people`` is the
-    probability that a world has any, ``sights`` and ``styles`` as in :func:`hackamore.worlds.render`. Worlds that an earlier call finished are kept. ``progress`` gets (done, count).
+    probability that a world has any, ``sights`` and ``styles`` as in :func:`hackamore.worlds.render`.
+    Worlds that an earlier call finished are kept. ``progress`` gets (done, count).
     """
     folder = Path(folder)
     unknown = [hint for hint in hints if hint not in TRUTHS]
@@ -167,7 +168,7 @@ def _check_size(folder: Path, size: int | tuple[int, int]) -> None:
 def _write_one(
     number: int, folder: Path, size: int | tuple[int, int], hints: tuple[str, ...], chances: dict[str, float]
 ) -> dict[str, Any]:
-    world = render(number, size, **chances)
+    world = render(number, size, people=chances["people"], sights=chances["sights"], styles=chances["styles"])
     name = f"{number:08d}.png"
     if "pose" in hints:
         with written_whole(folder / "people" / f"{number:08d}.json") as path:

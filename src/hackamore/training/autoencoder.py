@@ -3,6 +3,8 @@ go on together, held to white latents and to as much texture as the true picture
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from hackamore.core.image import from_hint
 from hackamore.evaluation.sheets import write_sheet
@@ -47,9 +50,52 @@ def pin_variance(vae: AutoencoderKL) -> None:
     vae.quant_conv.bias[half:] = PINNED_LOGVAR
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What the parts of the decoder's loss count beside the L1 of pixels."""
+
+    edges: float = 0.5
+    texture: float = 0.0
+    adversarial: float = 0.0
+
+
+def new_judge(width: int = 32) -> nn.Module:
+    """A small judge of patches (Isola et al. 2017, section 3.2.2): N×3×H×W → N×1×H/4×W/4, above 0 for true."""
+    return nn.Sequential(
+        nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 2 * width, 4, 2, 1), nn.GroupNorm(8, 2 * width), nn.LeakyReLU(0.2),
+        nn.Conv2d(2 * width, 2 * width, 3, 1, 1), nn.GroupNorm(8, 2 * width), nn.LeakyReLU(0.2),
+        nn.Conv2d(2 * width, 1, 3, 1, 1),
+    )  # fmt: skip
+
+
+class Codec:
+    """A finished autoencoder, between pictures in [−1, 1] and latents; it is no part of what is trained."""
+
+    def __init__(self, folder: Path) -> None:
+        self.vae = AutoencoderKL.from_pretrained(folder).float().eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Pictures N×3×H×W → latents N×4×H/8×W/8."""
+        z: Tensor = self.vae.to(x.device).encode(x).latent_dist.mean
+        return z
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents → pictures."""
+        x: Tensor = self.vae.to(z.device).decode(z).sample
+        return x
+
+
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
     """Differences of neighbours of N×C×H×W, along rows and along columns."""
     return x.diff(dim=-1), x.diff(dim=-2)
+
+
+def _both(parts: Iterable[Tensor]) -> Tensor:
+    """Their sum."""
+    return torch.stack(list(parts)).sum()
 
 
 def whiteness(z: Tensor) -> Tensor:
@@ -60,7 +106,7 @@ def whiteness(z: Tensor) -> Tensor:
 
 
 class AutoencoderTask(Task):
-    """Decoder: L1, L1 of gradients, L1 of 4×4 means, and ``texture`` times the L1 of local mean gradient magnitudes.
+    """Decoder: L1, L1 of gradients, of 4×4 means and of local mean gradient magnitudes, and what a judge makes of it.
 
     Encoder: mean squared error to the patches' latents; ``joint``: whatever serves the decoder, with latents of zero
     mean and a covariance held to the identity, so that no dimension collapses.
@@ -72,17 +118,19 @@ class AutoencoderTask(Task):
         patches: Patches,
         crop: int = 64,
         joint: bool = False,
-        texture: float = 0.0,
+        weights: Weights = Weights(),
         init: Path | None = None,
     ) -> None:
         super().__init__()
-        self.pictures, self.crop, self.joint, self.texture = pictures, crop, joint, texture
+        self.pictures, self.crop, self.joint, self.weights = pictures, crop, joint, weights
         self.patches = patches
+        self.judge = new_judge() if weights.adversarial else None
         self.vae = new_autoencoder() if init is None else AutoencoderKL.from_pretrained(init).float()
 
     def groups(self) -> list[dict[str, Any]]:
         """All weights, one rate."""
-        return [{"params": list(self.vae.parameters())}]
+        judged = [] if self.judge is None else list(self.judge.parameters())
+        return [{"params": [*self.vae.parameters(), *judged]}]
 
     def batch(self, draws: Draws) -> dict[str, Tensor]:
         """Random crops N×3×crop×crop in [−1, 1]."""
@@ -109,20 +157,33 @@ class AutoencoderTask(Task):
         made = self.vae.decode(seen + 0.03 * batch["noise"]).sample
         error = F.l1_loss(made, x)
         rough, smooth = gradients(x), gradients(made)
-        edges = sum(F.l1_loss(a, b) for a, b in zip(smooth, rough, strict=True))
+        edges = _both(F.l1_loss(a, b) for a, b in zip(smooth, rough, strict=True))
         coarse = F.l1_loss(F.avg_pool2d(made, 4), F.avg_pool2d(x, 4))
-        texture = sum(
+        texture = _both(
             F.l1_loss(F.avg_pool2d(a.abs(), 4), F.avg_pool2d(b.abs(), 4)) for a, b in zip(smooth, rough, strict=True)
         )
+        weights = self.weights
+        judged, told = self._judged(x, made)
         return {
-            "loss": error + 0.5 * edges + 0.5 * coarse + self.texture * texture + encoder,
+            "loss": error + weights.edges * edges + 0.5 * coarse + weights.texture * texture + encoder + judged,
             "l1": error,
             "edges": edges,
             "texture": texture,
             "encoder": encoder,
-            "energy": sum(a.square().mean() for a in smooth) / sum(b.square().mean() for b in rough),
+            **told,
+            "energy": _both(a.square().mean() for a in smooth) / _both(b.square().mean() for b in rough),
             "psnr": 10 * torch.log10(4 / F.mse_loss(made, x)),
         }
+
+    def _judged(self, x: Tensor, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Hinge losses: the judge learns from pictures as they are, the autoencoder from a judge that stands still."""
+        if self.judge is None:
+            return made.new_zeros(()), {}
+        still = {name: weight.detach() for name, weight in self.judge.named_parameters()}
+        fooled = -functional_call(self.judge, still, (made,)).mean()
+        true, false = self.judge(x), self.judge(made.detach())
+        own = F.relu(1 - true).mean() + F.relu(1 + false).mean()
+        return self.weights.adversarial * fooled + own, {"fooled": fooled, "judge": own}
 
     def sample(self, path: Path) -> None:
         """True pictures above their reconstructions."""

@@ -19,6 +19,7 @@ from hackamore.core.image import from_hint
 from hackamore.evaluation.sheets import write_sheet
 from hackamore.sampling.guidance import guide
 from hackamore.sampling.loop import Step, noise_like, sample
+from hackamore.training.autoencoder import Codec
 from hackamore.training.draws import Draws
 from hackamore.training.patches import Patches
 from hackamore.training.trainer import Task
@@ -111,18 +112,21 @@ class BaseTask(Task):
         latents: NDArray[np.float16],
         captions: Sequence[str],
         tokenizer: CLIPTokenizer,
-        patches: Patches,
+        codec: Patches | Codec,
         channels: tuple[int, ...] = (64, 128, 192),
         dropout: float = 0.1,
         vae: Path | None = None,
+        init: Path | None = None,
     ) -> None:
         super().__init__()
         self.vae = vae
         self.latents, self.tokenizer, self.dropout = latents, tokenizer, dropout
-        self.patches = patches
+        self.codec = codec
         self.tokens = self._tokens(captions)
         self.unet = new_unet(channels)
         self.text_encoder = new_text_encoder(tokenizer)
+        if init is not None:
+            self._go_on_from(init)
         self.scheduler = new_scheduler()
         self.alphas = self.scheduler.alphas_cumprod.clone()
 
@@ -131,6 +135,24 @@ class BaseTask(Task):
             list(captions), padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length
         ).input_ids
         return torch.tensor(ids)
+
+    @torch.no_grad()
+    def _go_on_from(self, folder: Path) -> None:
+        """The weights of another base of this shape; of its words those that the tokenizer still has."""
+        self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet").state_dict())
+        theirs = CLIPTextModel.from_pretrained(folder / "text_encoder").float().state_dict()
+        known = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
+        mine = self.text_encoder.state_dict()
+        for name, weight in theirs.items():
+            if name.endswith("token_embedding.weight"):
+                for token, row in self.tokenizer.get_vocab().items():
+                    if token in known:
+                        mine[name][row] = weight[known[token]]
+            elif name.endswith("position_embedding.weight"):
+                count = min(len(weight), len(mine[name]))
+                mine[name][:count] = weight[:count]
+            elif name in mine and mine[name].shape == weight.shape:
+                mine[name].copy_(weight)
 
     def groups(self) -> list[dict[str, Any]]:
         """All weights, one rate."""
@@ -156,8 +178,8 @@ class BaseTask(Task):
         return {"loss": F.mse_loss(made.float(), velocity)}
 
     def sample(self, path: Path) -> None:
-        """The probe captions at 20 steps and guidance 3, decoded linearly."""
-        device = self.patches.mean.device
+        """The probe captions at 20 steps and guidance 3, decoded."""
+        device = self.unet.device
         self.scheduler.set_timesteps(20, device=device)
         x, _ = noise_like(self.latents.shape[1:], range(len(PROBES)))
         tokens = torch.cat([self._tokens([""] * len(PROBES)), self._tokens(PROBES)]).to(device)
@@ -167,7 +189,7 @@ class BaseTask(Task):
             return guide(self.unet(torch.cat([x, x]), step.t, encoder_hidden_states=text).sample.float(), 3.0)
 
         x = sample(denoise, x.to(device), self.scheduler, self.scheduler.timesteps)
-        write_sheet(path, from_hint(self.patches.decode(x) / 2 + 0.5), PROBES)
+        write_sheet(path, from_hint(self.codec.decode(x) / 2 + 0.5), PROBES)
 
     def export(self, folder: Path) -> None:
         """A folder in diffusers' layout, fp16, with the autoencoder where one is given."""

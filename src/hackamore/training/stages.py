@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 
+from hackamore.core.files import sha256
 from hackamore.core.image import from_hint
 from hackamore.core.section import Section
 from hackamore.data.cache import cached, picture_array, stamps
@@ -56,16 +57,19 @@ class AutoencoderStage(_Stage):
     crop: int = 64
     init: Path | None = Field(None, description="an autoencoder's folder to go on from, instead of fresh weights")
     joint: bool = Field(False, description="the encoder learns with the decoder, instead of the whitened patches")
+    edges: float = Field(0.5, ge=0, description="weight of the gradients, each against its own")
     texture: float = Field(0.0, ge=0, description="weight of the local mean gradient magnitudes")
+    adversarial: float = Field(0.0, ge=0, description="weight of a small judge of what is true and what was made")
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
-        from hackamore.training.autoencoder import AutoencoderTask
+        from hackamore.training.autoencoder import AutoencoderTask, Weights
         from hackamore.training.patches import Patches
 
         pictures = self.pictures(training_pairs(self.data))
         patches = Patches().fit(pictures)
-        return AutoencoderTask(pictures, patches, self.crop, self.joint, self.texture, self.init)
+        weights = Weights(self.edges, self.texture, self.adversarial)
+        return AutoencoderTask(pictures, patches, self.crop, self.joint, weights, self.init)
 
 
 class BaseStage(_Stage):
@@ -76,9 +80,11 @@ class BaseStage(_Stage):
     channels: tuple[int, ...] = (64, 128, 192)
     dropout: float = Field(0.1, ge=0, le=1)
     words: int = 1024
+    init: Path | None = Field(None, description="a base's folder to go on from, instead of fresh weights")
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
+        from hackamore.training.autoencoder import Codec
         from hackamore.training.base import BaseTask
         from hackamore.training.patches import Patches
         from hackamore.training.tokenizer import learn_tokenizer
@@ -86,12 +92,18 @@ class BaseStage(_Stage):
         pairs = training_pairs(self.data)
         captions = [pair.text for pair in pairs]
         pictures = self.pictures(pairs)
-        patches = Patches().fit(pictures)
-        key = ("patches", float(patches.down.sum()), self.size, stamps([pair.picture for pair in pairs]))
-        latents = cached(self.data / ".cache", key, lambda: _encoded(patches, pictures))
+        files = stamps([pair.picture for pair in pairs])
+        codec: Codec | Patches
+        if self.vae is None:
+            codec = Patches().fit(pictures)
+            key = ("patches", str(float(codec.down.sum())), self.size, files)
+        else:
+            codec = Codec(self.vae)
+            key = ("vae", sha256(self.vae / "diffusion_pytorch_model.safetensors"), self.size, files)
+        latents = cached(self.data / ".cache", key, lambda: _encoded(codec, pictures, self.run.precision))
         tokenizer = learn_tokenizer(captions, self.output / "tokenizer", self.words)
         torch.manual_seed(self.run.seed)
-        return BaseTask(latents, captions, tokenizer, patches, self.channels, self.dropout, self.vae)
+        return BaseTask(latents, captions, tokenizer, codec, self.channels, self.dropout, self.vae, self.init)
 
 
 class InspectorStage(_Stage):

@@ -11,7 +11,7 @@ from pathlib import Path
 from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-LENGTH = 32
+LENGTH = 40
 
 
 def learn_tokenizer(captions: Iterable[str], folder: Path, words: int = 1024) -> CLIPTokenizer:

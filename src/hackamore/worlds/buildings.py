@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -101,7 +102,7 @@ def build_bridge(
         return middle + s * half * a + np.array([0.0, high, 0.0]) + t * width * across
 
     stops = np.linspace(-1.0, 1.0, SEGMENTS + 1)
-    for s0, s1 in zip(stops[:-1], stops[1:], strict=True):
+    for s0, s1 in pairwise(stops):
         yard.quad(at(s0, deck(s0), -1), at(s1, deck(s1), -1), at(s1, deck(s1), 1), at(s0, deck(s0), 1), path, BRIDGE)
         yard.quad(
             at(s0, under(s0), -1), at(s1, under(s1), -1), at(s1, under(s1), 1), at(s0, under(s0), 1), body, BRIDGE
