@@ -99,7 +99,7 @@ def build_bridge(
         return (deck(s) - thick) * math.sqrt(1.0 - (s / 0.82) ** 2) - 0.02 * half
 
     def at(s: float, high: float, t: float) -> Point:
-        return middle + s * half * a + np.array([0.0, high, 0.0]) + t * width * across
+        return np.asarray(middle + s * half * a + point(0.0, high, 0.0) + t * width * across)
 
     stops = np.linspace(-1.0, 1.0, SEGMENTS + 1)
     for s0, s1 in pairwise(stops):

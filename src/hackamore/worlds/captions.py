@@ -6,6 +6,7 @@ import numpy as np
 
 MOST_WORDS = 22
 MANNER_WORDS = 4
+"""Words that the manner of a picture adds at most."""
 
 Facts = dict[str, str]
 

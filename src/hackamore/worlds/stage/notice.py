@@ -17,7 +17,7 @@ NO_LAND: dict[str, str] = {
     "camera": "none", "water": "none", "water side": "none", "trees": "none", "trees side": "none",
     "lone tree": "no", "forest": "no", "forest side": "none", "snow": "no", "flowers": "no", "road": "no",
     "clouds": "no", "stars": "no", "horizon": "none", "peak": "none", "water in front": "no", "sun": "none",
-    "light side": "none",
+    "light side": "none", "sight": "none", "sight side": "none", "sight distance": "none",
 }  # fmt: skip
 """The words of a land where there is none."""
 NO_HALL: dict[str, str] = {"crowd": "no", "drums": "no", "loudspeakers": "no", "wall": "none"}
