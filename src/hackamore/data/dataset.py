@@ -23,6 +23,7 @@ from hackamore.data.given import check_files, check_flip, sources_of
 from hackamore.data.making import SETTLED, Making
 from hackamore.data.pairs import refuse_held_out
 from hackamore.data.people import people_of
+from hackamore.data.roughen import roughened
 from hackamore.data.settings import DataSettings
 from hackamore.data.sides import mirrored
 from hackamore.data.sources.item import Blob, Item
@@ -50,6 +51,7 @@ class Dataset:
     flip: bool = False
     given: Mapping[str, str] = field(default_factory=dict)
     makings: Mapping[str, Making] = field(default_factory=dict)
+    roughen: float = 0.0
 
     def __len__(self) -> int:
         return len(self.items)
@@ -119,10 +121,15 @@ class Dataset:
     def hint(self, place: int, variant: int = 0, kind: str | None = None, u: Sequence[float] = SETTLED) -> Picture:
         """The hint of ``kind`` (the first of ``kinds``) H×W×3 uint8, cut and mirrored as the picture is.
 
-        ``u``: uniform numbers that draw the annotator's parameters, where hints are made.
+        ``u``: uniform numbers that draw the annotator's parameters, where hints are made, and how a hint is varied;
+        with the settled ones it is not.
         Raises :class:`HackamoreError` for a kind that it has not, and for a hint that is missing or does not fit.
         """
         kind = kind or self.kinds[0]
+        made = self._hint(place, variant, kind, u)
+        return made if tuple(u) == SETTLED else roughened(made, kind, u, self.roughen)
+
+    def _hint(self, place: int, variant: int, kind: str, u: Sequence[float]) -> Picture:
         if kind not in self.kinds:
             raise HackamoreError("the data has no such hints", received=kind, expected=", ".join(self.kinds))
         if kind in self.makings:
@@ -221,7 +228,17 @@ def open_dataset(
     if settings.buckets:
         with ThreadPoolExecutor() as pool:
             sizes = list(pool.map(lambda item: _bucket(item, size, multiple, strict), items))
-    return Dataset(tuple(items), tuple(kinds), sizes, cache_of(settings), settings.crops, settings.flip, given, makings)
+    return Dataset(
+        tuple(items),
+        tuple(kinds),
+        sizes,
+        cache_of(settings),
+        settings.crops,
+        settings.flip,
+        given,
+        makings,
+        roughen=settings.roughen,
+    )
 
 
 def _bucket(item: Item, size: Size, multiple: int, strict: bool) -> Size:

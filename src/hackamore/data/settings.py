@@ -25,6 +25,9 @@ class DataSettings(Section):
     )
     cache_hints: bool = Field(False, description="make hints once, with settled parameters, and keep them")
     captions: Literal["need", "empty"] = Field("need", description="what a picture without a caption is")
+    roughen: float = Field(
+        0.0, ge=0, le=1, description="how often hints are varied: thick, shaken, with gaps, strokes, parts missing"
+    )
     buckets: bool = Field(False, description="sizes of about the same area that suit each picture's aspect ratio")
     crops: int = Field(1, gt=0, description="different crops of each picture; 1 is the middle")
     flip: bool = Field(False, description="also mirrored, hints and the sides in captions alike")
