@@ -14,12 +14,12 @@ from pydantic_core import PydanticUndefined
 from hackamore.core.errors import HackamoreError
 from hackamore.core.section import Section, setting
 from hackamore.training.control_stage import USUAL, ControlStage, usual_precision
-from hackamore.training.stages import AutoencoderStage, BaseStage, InspectorStage, ReaderStage
+from hackamore.training.stages import AutoencoderStage, BaseStage, DistilStage, InspectorStage, ReaderStage
 
 OPTIONS = {"data": "--data PAIRS", "kind": "--kind KIND", "output": "--out FOLDER"}
 """What a control's training must be told, as options."""
 
-Stage = AutoencoderStage | BaseStage | ControlStage | InspectorStage | ReaderStage
+Stage = AutoencoderStage | BaseStage | ControlStage | DistilStage | InspectorStage | ReaderStage
 _ADAPTER: TypeAdapter[Stage] = TypeAdapter(Annotated[Stage, Field(discriminator="stage")])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 
+from hackamore.core.errors import HackamoreError
 from hackamore.core.files import sha256
 from hackamore.core.image import from_hint
 from hackamore.core.section import Section
@@ -104,6 +106,37 @@ class BaseStage(_Stage):
         tokenizer = learn_tokenizer(captions, self.output / "tokenizer", self.words)
         torch.manual_seed(self.run.seed)
         return BaseTask(latents, captions, tokenizer, codec, self.channels, self.dropout, self.vae, self.init)
+
+
+class DistilStage(_Stage):
+    """A LoRA that makes a base's pictures in few steps and without guidance."""
+
+    stage: Literal["distil"]
+    base: str = "meadow"
+    paths: PositiveInt = Field(6000, description="guided samplings of the base that it learns from")
+    few: PositiveInt = Field(4, description="steps of the LoRA")
+    many: PositiveInt = Field(20, description="steps of the base")
+    guidance: float = Field(3.0, ge=1, description="of the base; the LoRA needs none")
+    rank: PositiveInt = 16
+
+    def task(self) -> Task:
+        """What it trains, with its paths sampled, each part of them kept as soon as it is there."""
+        from hackamore.bases.catalog import load_base
+        from hackamore.training.distil import CHUNK, DistilTask, guided_paths
+
+        if self.many % self.few:
+            raise HackamoreError("the steps of the base cannot be shared out", received=f"{self.many} over {self.few}")
+        base = load_base(self.base, device=own_device(), dtype="fp32", backend="torch")
+        captions = [pair.text for pair in training_pairs(self.data)][: self.paths]
+        chunks = []
+        for first in range(0, len(captions), CHUNK):
+            some = captions[first : first + CHUNK]
+            key = ("paths", base.sha256, self.few, self.many, self.guidance, some, first)
+            seeds = range(first, first + len(some))
+            made = (base, some, seeds, self.few, self.many, self.guidance)
+            chunks.append(cached(self.output / "paths", key, partial(guided_paths, *made)))
+        torch.manual_seed(self.run.seed)
+        return DistilTask(base, chunks, captions, self.rank)
 
 
 class InspectorStage(_Stage):
