@@ -35,6 +35,13 @@ def _scheduler(base: Any, steps: int) -> Any:
     return make_scheduler("ddim", base.scheduler_config, steps, base.device, base.timing(steps, base.size))
 
 
+def told(base: Any, captions: Sequence[str]) -> Tensor:
+    """Captions as the text encoder reads them, N×L×D; what does not fit in its window is cut off."""
+    window = base.encode_text([""]).tokens.shape[1]
+    tokens: Tensor = base.encode_text(list(captions)).tokens
+    return tokens[:, :window]
+
+
 def guided_paths(
     base: Any, captions: Sequence[str], seeds: Sequence[int], few: int, many: int, guidance: float
 ) -> NDArray[np.float16]:
@@ -45,8 +52,7 @@ def guided_paths(
     shape = (base.latent_channels, *(side // base.scale_factor for side in reversed(base.size)))
     noise, _ = noise_like(shape, seeds)
     x = noise.to(base.device)
-    text, empty = base.encode_text(list(captions)), base.encode_text([""] * len(captions))
-    both = torch.cat([empty.tokens, text.tokens])
+    both = torch.cat([told(base, [""] * len(captions)), told(base, captions)])
     scheduler = _scheduler(base, many)
     kept = [x]
 
@@ -82,7 +88,7 @@ class DistilTask(Task):
         )
         self.low_rank = [p for p in self.unet.parameters() if p.requires_grad]
         with torch.inference_mode():
-            texts = [base.encode_text(list(captions[k : k + 64])).tokens for k in range(0, len(captions), 64)]
+            texts = [told(base, captions[k : k + 64]) for k in range(0, len(captions), 64)]
         self.text = torch.cat(texts).half().clone()
         self.scheduler = _scheduler(base, self.few)
         times = self.scheduler.timesteps.tolist()
@@ -112,16 +118,16 @@ class DistilTask(Task):
         wanted = (to - keep * x) / turn
         made = self.unet(x, self.times[part].to(x.device), encoder_hidden_states=batch["text"]).sample.float()
         error = (made - wanted).square().mean((1, 2, 3))
-        told = {
+        parts = {
             f"part {k}": error[part == k].mean() if bool((part == k).any()) else error.mean() for k in (0, self.few - 1)
         }
-        return {"loss": error.mean(), **told}
+        return {"loss": error.mean(), **parts}
 
     def sample(self, path: Path) -> None:
         """The probe captions in few steps, without guidance."""
         base = self.base[0]
         x, _ = noise_like(self.chunks[0].shape[2:], range(len(PROBES)))
-        text = base.encode_text(list(PROBES)).tokens
+        text = told(base, PROBES)
 
         def denoise(x: Tensor, step: Step) -> Tensor:
             return self.unet(x, step.t, encoder_hidden_states=text).sample.float()  # type: ignore[no-any-return]
