@@ -90,7 +90,7 @@ def test_an_untrained_inspector_gives_maps_of_the_pictures_own_size(size):
 
 
 def test_the_words_are_those_of_the_worlds():
-    assert set(ATTRIBUTES["terrain"]) == set(TERRAINS)
+    assert set(ATTRIBUTES["terrain"]) == {*TERRAINS, "woods"}
     assert set(ATTRIBUTES["time"]) == set(TIME_WEIGHTS)
-    assert set(ATTRIBUTES["weather"]) == set(WEATHER_WEIGHTS)
+    assert set(ATTRIBUTES["weather"]) == {*WEATHER_WEIGHTS, "stormy"}
     assert set(ATTRIBUTES["water"]) == {word for waters in WATERS.values() for word in waters}

@@ -6,6 +6,7 @@ a caption says of the whole. It was trained on worlds alone; of photographs it o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -28,12 +29,14 @@ WEIGHTS = Path(__file__).parents[1] / "bases" / "meadow" / "inspector" / "inspec
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "time": ("sunrise", "noon", "afternoon", "sunset", "dusk", "night"),
     "season": ("spring", "summer", "autumn", "winter"),
-    "weather": ("clear", "cloudy", "overcast", "foggy"),
-    "terrain": ("mountains", "hills", "dunes", "canyon", "islands", "coast", "volcano", "plains"),
+    "weather": ("clear", "cloudy", "overcast", "foggy", "stormy"),
+    "terrain": ("mountains", "hills", "dunes", "canyon", "islands", "coast", "volcano", "plains", "woods"),
     "water": ("none", "lake", "river", "sea", "oasis"),
     "trees": ("none", "pine", "round", "autumn", "blossom", "bare", "palm"),
+    "style": ("photo", "watercolour", "pixel art", "ink"),
+    "sight": ("none", "hut", "village", "bridge", "waterfall"),
 }
-"""What of a caption is read from the picture, and the words of each."""
+"""What of a caption is read from the picture, and the words of each; older weights know fewer, the first ones."""
 
 SIDE = 128
 """It reads pictures at about this size, as it was trained: others are scaled to the same area and back."""
@@ -66,8 +69,14 @@ class Inspector(nn.Module):
     Height and width are multiples of 16.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128), hidden: int = 96) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (32, 64, 96, 128),
+        hidden: int = 96,
+        words: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
+        words = {name: len(all_words) for name, all_words in ATTRIBUTES.items()} if words is None else words
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
             nn.Sequential(_Residual(a), nn.Conv2d(a, b, 3, 2, 1), _Residual(b)) for a, b in pairwise(widths)
@@ -82,7 +91,7 @@ class Inspector(nn.Module):
         self.heat = nn.Conv2d(64, len(JOINTS) + 1, 1)
         self.reach = nn.Sequential(nn.Conv2d(widths[1], 64, 3, padding=1), nn.SiLU(), nn.Conv2d(64, 2 * len(JOINTS), 1))
         self.pooled = nn.Sequential(nn.Linear(2 * widths[-1], hidden), nn.SiLU())
-        self.words = nn.ModuleDict({name: nn.Linear(hidden, len(words)) for name, words in ATTRIBUTES.items()})
+        self.words = nn.ModuleDict({name: nn.Linear(hidden, count) for name, count in words.items()})
 
     def forward(self, x: Tensor) -> Reading:
         """Read pictures N×3×H×W."""
@@ -237,6 +246,9 @@ def load_inspector(path: Path = WEIGHTS) -> Inspected:
 
     if not path.exists():
         raise HackamoreError(f"the inspector is missing: {path}", remedy="make meadow, or install the package again")
-    network = Inspector()
-    network.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    weights = {name: weight.float() for name, weight in load_file(path).items()}
+    network = Inspector(
+        words={name: len(weights[key]) for name in ATTRIBUTES if (key := f"words.{name}.bias") in weights}
+    )
+    network.load_state_dict(weights)
     return Inspected(network)

@@ -31,6 +31,7 @@ CAPTION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "cloudy": ("cloudy sky", "clouds", "white clouds"),
         "overcast": ("overcast", "grey sky"),
         "foggy": ("fog", "misty"),
+        "stormy": ("storm", "stormy sky", "dark storm clouds"),
     },
     "terrain": {
         "mountains": ("mountains", "mountain range", "mountain landscape", "big mountain"),
@@ -41,6 +42,7 @@ CAPTION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "coast": ("coast", "seashore"),
         "volcano": ("volcano",),
         "plains": ("plain", "grassland"),
+        "woods": ("forest interior", "inside of a forest", "deep woods", "dense forest"),
     },
     "water": {"lake": ("lake",), "river": ("river",), "sea": ("sea", "ocean"), "oasis": ("oasis",)},
     "trees": {
@@ -49,6 +51,18 @@ CAPTION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "blossom": ("blossoming", "blossom"),
         "bare": ("bare", "leafless"),
         "palm": ("palm", "palms"),
+    },
+    "style": {
+        "watercolour": ("watercolour",),
+        "pixel art": ("pixel art",),
+        "ink": ("ink",),
+        "photo": ("photo", "photograph"),
+    },
+    "sight": {
+        "hut": ("hut", "house", "cabin"),
+        "village": ("village", "houses", "a few huts"),
+        "bridge": ("bridge",),
+        "waterfall": ("waterfall", "falling water"),
     },
 }
 """The words by which a caption of a world tells an attribute; what it does not tell it is not asked for."""
@@ -77,7 +91,8 @@ def told(caption: str, attributes: Mapping[str, str]) -> dict[str, str]:
 def caption_hits(inspector: Any, picture: Picture, wanted: Mapping[str, str]) -> tuple[int, int]:
     """(attributes of the caption that the inspector reads from the picture, attributes of the caption)."""
     found = inspector.attributes(picture)
-    return sum(found.get(name) == word for name, word in wanted.items()), len(wanted)
+    asked = {name: word for name, word in wanted.items() if name in found}
+    return sum(found[name] == word for name, word in asked.items()), len(asked)
 
 
 def deep_features(inspector: Any, pictures: Sequence[Picture]) -> Tensor:

@@ -54,7 +54,9 @@ class InspectorTask(Task):
         self.inspector = Inspector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         torch.nn.init.constant_(self.inspector.heat.bias, -4.0)
         if start is not None:
-            self.inspector.load_state_dict(start)
+            known = self.inspector.state_dict()
+            fitting = {name: weight for name, weight in start.items() if known[name].shape == weight.shape}
+            self.inspector.load_state_dict({**known, **fitting})
 
     def groups(self) -> list[dict[str, Any]]:
         """All weights, one rate."""
