@@ -15,6 +15,8 @@ STREAM = 17
 STYLES: Weights = {"watercolour": 0.36, "pixel art": 0.32, "ink": 0.32}
 LEVELS = 7
 """Steps of each channel of pixel art."""
+WASHES = 4
+"""Greys of an ink drawing, paper among them."""
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32) / 16.0 - 0.47
 PAPER = np.array([0.96, 0.94, 0.88], np.float32)
 
@@ -115,7 +117,7 @@ def _pixel_art(colour: Floats, unit: float, _: float) -> Floats:
 
 
 def _ink(colour: Floats, unit: float, shift: float) -> Floats:
-    """Dark outlines and hatching on paper; the darker, the more layers of strokes."""
+    """Dark outlines, and a few flat greys with faint strokes, on paper."""
     flat = np.empty_like(colour)
     _flattened(np.ascontiguousarray(colour), max(1, round(1.5 * unit)), flat)
     tone = flat @ np.array([0.3, 0.59, 0.11], np.float32)
@@ -124,13 +126,10 @@ def _ink(colour: Floats, unit: float, shift: float) -> Floats:
     lines = np.clip((_edges(flat) - 0.07) * 6.0, 0.0, 1.0)
     grain = _sheet(colour, unit, shift)
     y, x = np.mgrid[: colour.shape[0], : colour.shape[1]].astype(np.float32) / np.float32(unit)
-    wobble = 2.0 * grain[..., 1]
-    hatch = np.zeros_like(tone)
-    for limit, a, b in ((0.62, 0.62, 0.62), (0.38, 0.70, -0.55), (0.18, 0.05, 0.95)):
-        stroke = np.sin((a * x + b * y + wobble) * np.float32(1.35)) * 0.5 + 0.5
-        depth = np.clip((limit - tone) * 5.0, 0.0, 1.0)
-        hatch = np.maximum(hatch, depth * np.clip(stroke * 2.2 - 0.9, 0.0, 1.0))
-    dark = np.maximum(lines, 0.85 * hatch) * (0.92 + 0.3 * grain[..., 0])
+    stroke = np.sin((0.62 * x + 0.62 * y + 2.0 * grain[..., 1]) * np.float32(1.1)) * 0.5 + 0.5
+    wash = np.round((1.0 - tone + 0.10 * grain[..., 1]) * (WASHES - 1)) / (WASHES - 1)
+    wash = 0.66 * np.clip(wash, 0.0, 1.0) + 0.09 * stroke * (wash > 0.3)
+    dark = np.maximum(lines, wash) * (0.95 + 0.15 * grain[..., 0])
     ink = np.array([0.08, 0.08, 0.12], np.float32)
     paper = PAPER * (1.0 + 0.03 * grain[..., :1])
     return np.asarray(paper + (ink - paper) * np.clip(dark, 0.0, 1.0)[..., None])
