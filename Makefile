@@ -24,21 +24,17 @@ serve: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/hackamore bench
 
-# The embedded base from nothing: worlds, autoencoder, base, controls, inspector, figures. Every stage resumes.
+# The embedded base from nothing: worlds, autoencoder, base, controls, live edition, inspector, figures. Every stage resumes.
 MEADOW := runs/meadow
 WORLDS ?= 24000
-TRUTHS := --hint seg --hint depth --hint normal
+MIXTURE := --size 128 --hint seg --hint depth --hint normal --hint pose --sights 0.3
 meadow: $(STAMP)
-	$(BIN)/hackamore world --out $(MEADOW)/worlds --count $(WORLDS) --size 128 --hint seg
-	$(BIN)/hackamore world --out $(MEADOW)/inspect/land --count 8000 --size 128 --seed 5000000 $(TRUTHS)
-	$(BIN)/hackamore world --out $(MEADOW)/inspect/people --count 5000 --size 128 --seed 5100000 $(TRUTHS) --hint pose --people 1
-	$(BIN)/hackamore train configs/meadow/autoencoder.toml
-	$(BIN)/hackamore train configs/meadow/base.toml
-	$(BIN)/hackamore train configs/meadow/canny.toml
-	$(BIN)/hackamore train configs/meadow/seg.toml
-	$(BIN)/hackamore train configs/meadow/inspector-lands.toml
-	$(BIN)/hackamore train configs/meadow/inspector.toml
+	$(BIN)/hackamore world --out $(MEADOW)/worlds --count $(WORLDS) $(MIXTURE) --people 0.25 --styles 0.2
+	$(BIN)/hackamore world --out $(MEADOW)/inspect --count 13000 --seed 5000000 $(MIXTURE) --people 0.4 --styles 0.3
+	for stage in autoencoder autoencoder-joint autoencoder-sharp base canny seg union color sketch canny-xs live inspector; do \
+	    $(BIN)/hackamore train configs/meadow/$$stage.toml || exit 1; done
 	$(BIN)/python benchmarks/install_meadow.py $(MEADOW)
+	$(BIN)/python benchmarks/autoencoder.py
 	$(BIN)/python benchmarks/inspector.py
 	$(BIN)/python benchmarks/fidelity.py
 	$(BIN)/python benchmarks/target_fidelity.py

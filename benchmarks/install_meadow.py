@@ -10,8 +10,9 @@ from hackamore.annotators.inspector import WEIGHTS as INSPECTOR
 from hackamore.bases.catalog import MEADOW
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-CONTROLS = ("canny", "seg")
-WEIGHTS = ("config.json", "diffusion_pytorch_model.safetensors")
+CONTROLS = ("canny", "seg", "union", "color", "sketch", "canny-xs")
+LIVE = "live/pytorch_lora_weights.safetensors"
+MOST = 46 * 2**20
 
 
 def main() -> None:
@@ -19,7 +20,10 @@ def main() -> None:
     files = {runs / "base" / "model_index.json": MEADOW / "model_index.json"}
     files |= {runs / "inspector" / "inspector.safetensors": INSPECTOR}
     files |= {f: MEADOW / part / f.name for part in PARTS for f in sorted((runs / "base" / part).glob("*"))}
-    files |= {runs / kind / name: MEADOW / "controls" / kind / name for kind in CONTROLS for name in WEIGHTS}
+    files |= {runs / LIVE: MEADOW / LIVE}
+    for kind in CONTROLS:
+        own = [runs / kind / "config.json", *(runs / kind).glob("*.safetensors")]
+        files |= {file: MEADOW / "controls" / kind / file.name for file in own}
     absent = [str(file) for file in files if not file.exists()]
     if absent:
         sys.exit(f"not finished: {', '.join(absent)}")
@@ -28,6 +32,8 @@ def main() -> None:
         shutil.copyfile(source, target)
     total = sum(target.stat().st_size for target in files.values())
     print(f"{MEADOW}: {len(files)} files, {total / 2**20:.1f} MiB")
+    if total > MOST:
+        sys.exit(f"more than {MOST / 2**20:.0f} MiB: store more of it in 8 bits, or narrower")
 
 
 if __name__ == "__main__":

@@ -53,12 +53,12 @@ def test_an_autoencoder_goes_on_with_both_halves_and_a_judge(worlds, tmp_path):
 
 def test_a_base_goes_on_from_another_with_the_words_they_share(worlds, tmp_path):
     told = {"init": MEADOW, "vae": MEADOW / "vae", "run.steps": 1, "run.lr": 1e-9, "size": (64, 64), "words": 700}
-    task, rows = trained(told, worlds, tmp_path, "base2", ema=None)
+    task, rows = trained(told, worlds, tmp_path, "base", ema=None)
     assert rows[0]["loss"] < 0.8, "a fresh one has a loss of 1"
     theirs = json.loads((MEADOW / "tokenizer" / "vocab.json").read_text())
     mine = task.tokenizer.get_vocab()
     name = "text_model.embeddings.token_embedding.weight"
-    made = load_file(tmp_path / "base2" / "text_encoder" / "model.safetensors")
+    made = load_file(tmp_path / "base" / "text_encoder" / "model.safetensors")
     first = load_file(MEADOW / "text_encoder" / "model.safetensors")
     name = next(key for key in made if key.endswith("token_embedding.weight"))
     old = first[next(key for key in first if key.endswith("token_embedding.weight"))]
@@ -69,7 +69,7 @@ def test_a_base_goes_on_from_another_with_the_words_they_share(worlds, tmp_path)
         torch.testing.assert_close(made[name][mine[word]].float(), old[theirs[word]].float(), atol=1e-3, rtol=1e-2)
     latents = Codec(MEADOW / "vae").encode(torch.zeros(1, 3, 64, 64))
     assert latents.shape == (1, 4, 8, 8)
-    base = load_base(tmp_path / "base2", device="cpu")
+    base = load_base(tmp_path / "base", device="cpu")
     assert generate(base, "a hut, watercolour", size=(64, 64), steps=2).images[0].pixels.shape == (64, 64, 3)
 
 
