@@ -61,7 +61,7 @@ class AutoencoderStage(_Stage):
     joint: bool = Field(False, description="the encoder learns with the decoder, instead of the whitened patches")
     edges: float = Field(0.5, ge=0, description="weight of the gradients, each against its own")
     texture: float = Field(0.0, ge=0, description="weight of the local mean gradient magnitudes")
-    adversarial: float = Field(0.0, ge=0, description="weight of a small judge of what is true and what was made")
+    energy: float = Field(0.0, ge=0, description="weight of the gradient energy of a picture against the true one's")
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
@@ -70,7 +70,7 @@ class AutoencoderStage(_Stage):
 
         pictures = self.pictures(training_pairs(self.data))
         patches = Patches().fit(pictures)
-        weights = Weights(self.edges, self.texture, self.adversarial)
+        weights = Weights(self.edges, self.texture, self.energy)
         return AutoencoderTask(pictures, patches, self.crop, self.joint, weights, self.init)
 
 
