@@ -109,10 +109,10 @@ def parse_asked(text: str) -> dict[str, str]:
 
 def own_controls(base: str) -> list[dict[str, str]]:
     """All controls that come with ``base`` and whose kind has a figure; none is an error."""
-    from hackamore.controls.catalog import embedded
+    from hackamore.controls.catalog import own_controls as known
     from hackamore.evaluation.fidelity import KINDS
 
-    kinds = [kind for kind in KINDS if f"{base}/{kind}" in embedded()]
+    kinds = [kind for kind in KINDS if kind in known(base)]
     if not kinds:
         raise HackamoreError(f"{base} has no controls of its own", remedy="--control KIND,model=FOLDER")
     return [{"kind": kind} for kind in kinds]
@@ -120,14 +120,14 @@ def own_controls(base: str) -> list[dict[str, str]]:
 
 def check_asked(spec: dict[str, str], base: str) -> None:
     """Raise :class:`HackamoreError` for a kind without a figure, and for a control that the base does not have."""
-    from hackamore.controls.catalog import embedded
+    from hackamore.controls.catalog import own_controls as known
     from hackamore.core.errors import unknown_name
     from hackamore.evaluation.fidelity import KINDS
 
     kind = spec["kind"]
     if kind not in KINDS:
         raise unknown_name("kind of control", kind, list(KINDS))
-    if "model" not in spec and f"{base}/{kind}" not in embedded():
+    if "model" not in spec and kind not in known(base):
         raise HackamoreError(
             f"the control {kind} names no model, and {base} has none of its own",
             remedy=f"--control {kind},model=FOLDER",
@@ -137,10 +137,11 @@ def check_asked(spec: dict[str, str], base: str) -> None:
 def load_asked(spec: dict[str, str], base: str, loaded: Any) -> Any:
     """The control that a spec names, loaded for the base."""
     from hackamore.controls.catalog import load_control
+    from hackamore.controls.catalog import own_controls as known
     from hackamore.evaluation.plan import Asked
 
     parameters = {key: value for key, value in spec.items() if key not in ("kind", "model")}
-    return Asked(spec["kind"], load_control(spec.get("model") or f"{base}/{spec['kind']}", loaded), parameters)
+    return Asked(spec["kind"], load_control(spec.get("model") or known(base)[spec["kind"]], loaded), parameters)
 
 
 @contextmanager

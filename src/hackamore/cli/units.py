@@ -75,7 +75,7 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[Size | None], Any]:
     Without a size the hint is of the picture's own.
     """
     from hackamore.annotators.catalog import annotator_class
-    from hackamore.controls.catalog import ALONE, embedded
+    from hackamore.controls.catalog import ALONE, own_controls
     from hackamore.generate.asked import reader, taken_as_it_is
 
     if base != "meadow" and "model" not in spec.unit and spec.kind not in ALONE:
@@ -83,13 +83,13 @@ def read_hint(spec: ControlSpec, base: str) -> Callable[[Size | None], Any]:
             f"the control {spec.kind} names no model, and {base} has none of its own",
             remedy=f"--control {spec.kind}={spec.image},model=FILE",
         )
-    own = {*embedded(), *(f"meadow/{kind}" for kind in ALONE)}
-    if base == "meadow" and "model" not in spec.unit and f"meadow/{spec.kind}" not in own:
+    own = {*own_controls("meadow"), *ALONE}
+    if base == "meadow" and "model" not in spec.unit and spec.kind not in own:
         if not taken_as_it_is(spec):
             annotator_class(spec.kind)
         raise HackamoreError(
             f"Meadow has no control {spec.kind} of its own",
-            expected=", ".join(sorted(name.partition("/")[2] for name in own)),
+            expected=", ".join(sorted(own)),
             remedy=f"--control {spec.kind}={spec.image},model=FILE",
         )
     return reader(spec, spec.image)
@@ -104,11 +104,11 @@ def annotator_parameters(spec: ControlSpec) -> dict[str, Any]:
 
 def control_name(spec: ControlSpec, base: str) -> str:
     """What the control of a spec is loaded by."""
-    from hackamore.controls.catalog import ALONE
+    from hackamore.controls.catalog import ALONE, own_controls
 
     if "model" in spec.unit:
         return str(spec.unit["model"])
-    return spec.kind if spec.kind in ALONE else f"{base}/{spec.kind}"
+    return spec.kind if spec.kind in ALONE else own_controls(base).get(spec.kind, f"{base}/{spec.kind}")
 
 
 def _opened(spec: ControlSpec) -> ControlSpec:

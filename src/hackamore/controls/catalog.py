@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,26 @@ ALONE: dict[str, str] = {"reference": "reference:reference_control"}
 def embedded() -> dict[str, Path]:
     """Name → folder of the controls that come with the package: ``meadow/canny`` and the like."""
     return {f"meadow/{folder.name}": folder for folder in sorted((MEADOW / "controls").glob("*/")) if folder.is_dir()}
+
+
+@cache
+def _types(folder: Path) -> tuple[str, ...]:
+    """The types of hints that a control's file tells by name, as our unions do."""
+    from hackamore.controls.formats.file import open_control
+    from hackamore.controls.formats.union import TYPES
+
+    return tuple(filter(None, open_control(folder).metadata.get(TYPES, "").split(",")))
+
+
+def own_controls(base: str) -> dict[str, str]:
+    """Kind of hint → name of the control of its own that a base from the catalogue has for it.
+
+    Each folder is called by its kind; a union serves every type of hint that has no control of its own.
+    """
+    mine = {name.partition("/")[2]: name for name in embedded() if name.partition("/")[0] == base}
+    unions = {kind: _types(embedded()[name]) for kind, name in mine.items()}
+    served = {one: mine[kind] for kind, types in unions.items() for one in types}
+    return {**served, **{kind: name for kind, name in mine.items() if not unions[kind]}}
 
 
 def load_control(name: str | Path, base: Any, **options: Any) -> Any:

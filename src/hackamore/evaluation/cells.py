@@ -42,6 +42,7 @@ class Cell:
     hints: Sequence[Picture] = ()
     scale: float = 1.0
     candidate: int = 0
+    kind: str = ""
 
     def path(self, number: int) -> Path:
         """Where picture ``number`` lies."""
@@ -97,7 +98,8 @@ def psnr(found: Sequence[Picture], true: Sequence[Picture]) -> float:
 def _sample(base: Any, cell: Cell, part: range, how: Sampling) -> list[Any]:
     units = []
     if cell.control is not None:
-        units = [cell.control.unit(to_hint([cell.hints[number] for number in part]), scale=cell.scale)]
+        told = {"type": cell.kind} if "type" in getattr(cell.control, "options", ()) else {}  # a union's hints are many
+        units = [cell.control.unit(to_hint([cell.hints[number] for number in part]), scale=cell.scale, **told)]
     made = generate(
         base,
         [cell.captions[number] for number in part],

@@ -176,9 +176,12 @@ def lay_out(
         first = request.scales[0]
         laid[label] = Cells(
             *shared[group],
-            tuple(Cell(folder / f"{label}-{scale:g}", captions, one.control, hints, scale) for scale in request.scales),
             tuple(
-                Cell(folder / f"{label}-{first:g}-seed{c}", captions, one.control, hints, first, c)
+                Cell(folder / f"{label}-{scale:g}", captions, one.control, hints, scale, kind=one.kind)
+                for scale in request.scales
+            ),
+            tuple(
+                Cell(folder / f"{label}-{first:g}-seed{c}", captions, one.control, hints, first, c, one.kind)
                 for c in range(1, request.best_of)
             ),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hackamore.bases.catalog import BASES
 from hackamore.bases.hub import is_hub_name
-from hackamore.controls.catalog import ALONE, embedded
+from hackamore.controls.catalog import ALONE, embedded, own_controls
 from hackamore.core.errors import HackamoreError, unknown_name
 from hackamore.serving.settings import Offer, ServeSettings
 
@@ -115,8 +115,7 @@ def is_there(known: Known) -> bool:
 def _own(base: Known) -> list[Known]:
     """The controls that come with a base, and those that need no file."""
     brought = [
-        Known(name, name, base.name, name.partition("/")[2])
-        for name in embedded()
-        if base.path in BASES and name.partition("/")[0] == base.path
+        Known(f"{base.path}/{kind}", name, base.name, kind)
+        for kind, name in (own_controls(base.path).items() if base.path in BASES else ())
     ]
     return [*brought, *(Known(name, name, base.name, name) for name in ALONE)]
