@@ -61,7 +61,9 @@ class AutoencoderStage(_Stage):
     joint: bool = Field(False, description="the encoder learns with the decoder, instead of the whitened patches")
     edges: float = Field(0.5, ge=0, description="weight of the gradients, each against its own")
     texture: float = Field(0.0, ge=0, description="weight of the local mean gradient magnitudes")
-    energy: float = Field(0.0, ge=0, description="weight of the gradient energy of a picture against the true one's")
+    roughness: float = Field(
+        0.0, ge=0, description="weight of how rough each part of a picture is, against the true one"
+    )
 
     def task(self) -> Task:
         """What it trains, with its data loaded."""
@@ -70,7 +72,7 @@ class AutoencoderStage(_Stage):
 
         pictures = self.pictures(training_pairs(self.data))
         patches = Patches().fit(pictures)
-        weights = Weights(self.edges, self.texture, self.energy)
+        weights = Weights(self.edges, self.texture, self.roughness)
         return AutoencoderTask(pictures, patches, self.crop, self.joint, weights, self.init)
 
 
