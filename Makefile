@@ -31,7 +31,7 @@ MIXTURE := --size 128 --hint seg --hint depth --hint normal --hint pose --sights
 meadow: $(STAMP)
 	$(BIN)/hackamore world --out $(MEADOW)/worlds --count $(WORLDS) $(MIXTURE) --people 0.25 --styles 0.2
 	$(BIN)/hackamore world --out $(MEADOW)/inspect --count 13000 --seed 5000000 $(MIXTURE) --people 0.4 --styles 0.3
-	for stage in autoencoder autoencoder-joint autoencoder-sharp base canny seg union color sketch canny-xs live inspector; do \
+	for stage in autoencoder autoencoder-sharp base canny seg union color sketch canny-xs live inspector; do \
 	    $(BIN)/hackamore train configs/meadow/$$stage.toml || exit 1; done
 	$(BIN)/python benchmarks/install_meadow.py $(MEADOW)
 	$(BIN)/python benchmarks/autoencoder.py

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from hackamore.training.patches import Patches
 from hackamore.training.trainer import Task
 
 PINNED_LOGVAR = -20.0
+Encoder = Literal["patches", "joint", "still"]
+"""What the encoder learns while the decoder does."""
 
 
 def new_autoencoder(channels: tuple[int, ...] = (16, 32, 64, 128)) -> AutoencoderKL:
@@ -109,8 +111,9 @@ class AutoencoderTask(Task):
 
     Whoever minimises an error alone blurs: what cannot be foretold is left out. ``weights.roughness`` counts by how
     much (the natural logarithm) each part of a picture is smoother or rougher than the true one.
-    Encoder: mean squared error to the patches' latents; ``joint``: whatever serves the decoder, with latents of zero
-    mean and a covariance held to the identity, so that no dimension collapses.
+    ``encoder``: ``patches`` learns their latents by mean squared error; ``still`` learns nothing; ``joint`` learns
+    whatever serves the decoder, with latents of zero mean and a covariance held to the identity, so that no dimension
+    collapses.
     """
 
     def __init__(
@@ -118,17 +121,22 @@ class AutoencoderTask(Task):
         pictures: NDArray[np.uint8],
         patches: Patches,
         crop: int = 64,
-        joint: bool = False,
+        encoder: Encoder = "patches",
         weights: Weights = Weights(),
         init: Path | None = None,
     ) -> None:
         super().__init__()
-        self.pictures, self.crop, self.joint, self.weights = pictures, crop, joint, weights
+        self.pictures, self.crop, self.encoder, self.weights = pictures, crop, encoder, weights
         self.patches = patches
         self.vae = new_autoencoder() if init is None else AutoencoderKL.from_pretrained(init).float()
+        if encoder == "still":
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
 
     def groups(self) -> list[dict[str, Any]]:
         """All weights, one rate."""
+        if self.encoder == "still":
+            return [{"params": [*self.vae.decoder.parameters(), *self.vae.post_quant_conv.parameters()]}]
         return [{"params": list(self.vae.parameters())}]
 
     def batch(self, draws: Draws) -> dict[str, Tensor]:
@@ -146,8 +154,11 @@ class AutoencoderTask(Task):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch; the decoder sees true latents for one half, the encoder's for the other."""
         x = batch["x"]
-        mean = self.vae.encode(x).latent_dist.mean
-        if self.joint:
+        with torch.set_grad_enabled(self.encoder != "still" and torch.is_grad_enabled()):
+            mean = self.vae.encode(x).latent_dist.mean
+        if self.encoder == "still":
+            seen, encoder = mean, mean.new_zeros(())
+        elif self.encoder == "joint":
             seen, encoder = mean, whiteness(mean)
         else:
             z = self.patches.encode(x)

@@ -58,7 +58,9 @@ class AutoencoderStage(_Stage):
     stage: Literal["autoencoder"]
     crop: int = 64
     init: Path | None = Field(None, description="an autoencoder's folder to go on from, instead of fresh weights")
-    joint: bool = Field(False, description="the encoder learns with the decoder, instead of the whitened patches")
+    encoder: Literal["patches", "joint", "still"] = Field(
+        "patches", description="what the encoder learns: the whitened patches, what serves the decoder, or nothing"
+    )
     edges: float = Field(0.5, ge=0, description="weight of the gradients, each against its own")
     texture: float = Field(0.0, ge=0, description="weight of the local mean gradient magnitudes")
     roughness: float = Field(
@@ -73,7 +75,7 @@ class AutoencoderStage(_Stage):
         pictures = self.pictures(training_pairs(self.data))
         patches = Patches().fit(pictures)
         weights = Weights(self.edges, self.texture, self.roughness)
-        return AutoencoderTask(pictures, patches, self.crop, self.joint, weights, self.init)
+        return AutoencoderTask(pictures, patches, self.crop, self.encoder, weights, self.init)
 
 
 class BaseStage(_Stage):
