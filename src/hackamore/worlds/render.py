@@ -97,11 +97,15 @@ def render(
     Raises :class:`HackamoreError` for anything else.
     """
     width, height = _checked(seed, size, supersample, people=people, sights=sights, styles=styles)
-    return render_scene(make_scene(seed, people, sights), width, height, supersample, choose_style(seed, styles))
+    return render_scene(
+        make_scene(seed, people, sights), width, height, supersample, choose_style(seed, styles) if styles else None
+    )
 
 
-def render_scene(scene: Scene, width: int, height: int, supersample: int = 2, style: str = "photo") -> World:
-    """A scene drawn ``width`` × ``height`` pixels large, in a manner of :data:`hackamore.worlds.styles.STYLES`."""
+def render_scene(scene: Scene, width: int, height: int, supersample: int = 2, style: str | None = None) -> World:
+    """A scene drawn ``width`` × ``height`` pixels large, in a manner of :data:`hackamore.worlds.styles.STYLES`, or as
+    "photo"; None is a photo too, and no caption says so.
+    """
     if scene.company is not None and scene.company.stage:
         return _render_show(scene, scene.company, width, height, supersample, style)
     w, h = width * supersample, height * supersample
@@ -120,14 +124,15 @@ def render_scene(scene: Scene, width: int, height: int, supersample: int = 2, st
     camera = Camera(focal / supersample, horizon / supersample, view.eye, width, height)
     fall = (label == WATER) & (camera.points(depth)[1] > scene.land.water_level + 0.04)
     attributes = observe(scene.plan, light, label, camera.focal, camera.horizon, scene.sight, fall) | seen
-    attributes["style"] = style
+    told = {} if style is None else {"style": style}
     write = write_caption if attributes["people"] == "none" else write_people_caption
-    caption = write(np.random.default_rng((scene.seed, 1)), attributes)
-    picture = restyle(style, to_bytes(layers.colour, supersample), scene.seed)
+    caption = write(np.random.default_rng((scene.seed, 1)), attributes | told)
+    attributes["style"] = style or "photo"
+    picture = restyle(style or "photo", to_bytes(layers.colour, supersample), scene.seed)
     return World(scene.seed, picture, label, depth, normal, caption, attributes, camera, people)
 
 
-def _render_show(scene: Scene, company: Company, width: int, height: int, supersample: int, style: str) -> World:
+def _render_show(scene: Scene, company: Company, width: int, height: int, supersample: int, style: str | None) -> World:
     """The concert of a scene."""
     hall = choose_hall(company)
     setting, layers, parts, which = draw_show(company, hall, width * supersample, height * supersample)
@@ -137,9 +142,11 @@ def _render_show(scene: Scene, company: Company, width: int, height: int, supers
     label, depth, normal = condense(layers, supersample)
     develop(layers.colour, EXPOSURE, SATURATION)
     camera = Camera(view.focal / supersample, view.horizon / supersample, view.height, width, height)
-    attributes = NO_LAND | seen | {"style": style}
-    caption = write_people_caption(np.random.default_rng((scene.seed, 1)), attributes)
-    picture = restyle(style, to_bytes(layers.colour, supersample), scene.seed)
+    attributes = NO_LAND | seen
+    told = {} if style is None else {"style": style}
+    caption = write_people_caption(np.random.default_rng((scene.seed, 1)), attributes | told)
+    attributes["style"] = style or "photo"
+    picture = restyle(style or "photo", to_bytes(layers.colour, supersample), scene.seed)
     return World(
         scene.seed, picture, label, depth, normal, caption, attributes, camera, _shown(people, (width, height))
     )
