@@ -45,7 +45,7 @@ class Asked:
         return (self.of(form) - self.x).square().mean()
 
 
-def train(form, asked, steps=3, lr=1e-3, after=lambda step: None):
+def train(form, asked, steps=3, lr=5e-4, after=lambda step: None):
     """Steps of Adam; the losses before each of them."""
     groups = [{"params": group["params"], "lr": lr * group["scale"]} for group in form.groups(lr)]
     optimiser = torch.optim.Adam(groups)
