@@ -53,9 +53,10 @@ def test_an_autoencoder_goes_on_with_both_halves_or_the_decoder_alone(worlds, tm
 
 
 def test_specks_do_not_pass_for_texture():
-    """A few bright pixels bring gradient energy, and hardly any roughness."""
+    """A few bright pixels bring gradient energy, and hardly any roughness; nor does a mesh of single pixels."""
     flat = torch.zeros(1, 3, 64, 64)
-    texture = flat + 0.1 * (torch.arange(64) % 2)
+    texture = flat + 0.16 * (torch.arange(64) // 2 % 2)
+    mesh = flat + 0.16 * (torch.arange(64) % 2)
     specks = flat.clone()
     specks[..., ::16, ::16] = 1.0
 
@@ -64,6 +65,8 @@ def test_specks_do_not_pass_for_texture():
 
     assert energy(specks) > energy(texture)
     assert float(roughness(specks).mean()) < 0.5 * float(roughness(texture).mean())
+    assert energy(mesh) > energy(texture)
+    torch.testing.assert_close(roughness(mesh), roughness(flat))
 
 
 def test_a_base_goes_on_from_another_with_the_words_they_share(worlds, tmp_path):

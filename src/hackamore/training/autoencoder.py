@@ -84,12 +84,18 @@ def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.diff(dim=-1), x.diff(dim=-2)
 
 
+def coarsened(x: Tensor) -> Tensor:
+    """Means of 2×2 neighbours of N×C×H×W: what turns with every pixel is gone, everything slower is there."""
+    return F.avg_pool2d(x, 2, stride=1)
+
+
 def roughness(x: Tensor) -> Tensor:
     """Mean magnitude of the gradients of N×C×H×W in squares of 16 pixels, a little above 0 even for flat ones.
 
-    Magnitudes, not their squares: of those a few bright specks bring as many as texture does.
+    Magnitudes, not their squares: of those a few bright specks bring as many as texture does. Of the coarsened
+    picture: a mesh that turns with every pixel is the cheapest roughness there is, and nothing that a world has.
     """
-    across, down = gradients(x.float())
+    across, down = gradients(coarsened(x.float()))
     inside = across[..., :-1, :].abs() + down[..., :-1].abs()
     return F.avg_pool2d(inside.mean(1, keepdim=True), 16, 8, ceil_mode=True) + 0.02
 
@@ -169,9 +175,8 @@ class AutoencoderTask(Task):
         rough, smooth = gradients(x), gradients(made)
         edges = _both(F.l1_loss(a, b) for a, b in zip(smooth, rough, strict=True))
         coarse = F.l1_loss(F.avg_pool2d(made, 4), F.avg_pool2d(x, 4))
-        texture = _both(
-            F.l1_loss(F.avg_pool2d(a.abs(), 4), F.avg_pool2d(b.abs(), 4)) for a, b in zip(smooth, rough, strict=True)
-        )
+        slow = zip(gradients(coarsened(made)), gradients(coarsened(x)), strict=True)
+        texture = _both(F.l1_loss(F.avg_pool2d(a.abs(), 4), F.avg_pool2d(b.abs(), 4)) for a, b in slow)
         weights = self.weights
         away = (roughness(made) / roughness(x)).log().abs().mean() if weights.roughness else made.new_zeros(())
         loss = error + weights.edges * edges + 0.5 * coarse + weights.texture * texture + weights.roughness * away
